@@ -1,1 +1,14 @@
-//! Souk.
+//! What the API and the chat server share: stored models, ids, money, sessions, settings and the
+//! database. Nothing here knows the web.
+
+pub mod auth;
+pub mod clock;
+pub mod config;
+pub mod db;
+pub mod id;
+pub mod ledger;
+pub mod lenient;
+pub mod migrate;
+pub mod model;
+pub mod money;
+pub mod telemetry;

@@ -1,0 +1,42 @@
+//! Who is calling: session tokens, passwords, one-time tokens, and the look-up that turns a
+//! credential into an account.
+
+mod password;
+mod resolve;
+mod session;
+
+pub use password::{Hasher, MAX_PASSWORD_BYTES};
+pub use resolve::{Credentials, Identity, resolve};
+pub use session::{BadToken, Claims, Kind, Sessions};
+
+use sha2::{Digest, Sha256};
+
+/// HttpOnly cookie with a user's session.
+pub const USER_COOKIE: &str = "user_token";
+/// HttpOnly cookie with a shop's session.
+pub const SELLER_COOKIE: &str = "seller_token";
+/// The old server's session cookie; today a marker for the client's scripts that proves nothing.
+pub const MARKER_COOKIE: &str = "token";
+/// The marker's value.
+pub const MARKER: &str = "1";
+
+/// A fresh one-time token: 256 bits from the operating system, as hex.
+pub fn one_time_token() -> anyhow::Result<String> {
+    let mut bytes = [0u8; 32];
+    getrandom::fill(&mut bytes).map_err(|e| anyhow::anyhow!("no randomness from the system: {e}"))?;
+    Ok(hex(&bytes))
+}
+
+/// The form in which a one-time token is stored: SHA-256, as hex.
+pub fn digest(token: &str) -> String {
+    hex(&Sha256::digest(token.as_bytes()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a String cannot fail.
+        _ = write!(text, "{byte:02x}");
+        text
+    })
+}

@@ -1,0 +1,135 @@
+use bson::doc;
+use serde::Deserialize;
+
+use super::{Claims, Kind, MARKER, Sessions};
+use crate::{
+    clock::Timestamp,
+    db::Db,
+    id::Id,
+    lenient,
+    model::{Shop, Stored, User},
+};
+
+/// The session tokens that came with a request or a socket's handshake.
+#[derive(Clone, Debug, Default)]
+pub struct Credentials {
+    /// Cookie `user_token`.
+    pub user: Option<String>,
+    /// Cookie `token`: the marker, or a session of the old server.
+    pub marker: Option<String>,
+    /// Cookie `seller_token`.
+    pub seller: Option<String>,
+    /// `Authorization: Bearer`, or a socket's `auth.token`: a user's or a shop's.
+    pub bearer: Option<String>,
+}
+
+impl Credentials {
+    /// Whether anything was presented that claims to be a session.
+    pub fn any(&self) -> bool {
+        self.user.is_some() || self.seller.is_some() || self.bearer.is_some() || self.legacy().is_some()
+    }
+
+    /// The old server's session, if the script-visible cookie holds one instead of the marker.
+    pub fn legacy(&self) -> Option<&str> {
+        self.marker.as_deref().filter(|value| !value.is_empty() && *value != MARKER)
+    }
+}
+
+/// Who is calling: at most one user and one shop, both proven and neither blocked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Identity {
+    /// The proven user.
+    pub user: Option<Id<User>>,
+    /// The proven shop.
+    pub shop: Option<Id<Shop>>,
+    /// The user is an administrator.
+    pub admin: bool,
+    /// A credential was presented that proves nobody: forged, expired, revoked or of a lost account.
+    pub stale: bool,
+    /// The user was proven by an old session in the script-visible cookie, which should be moved.
+    pub legacy_cookie: bool,
+}
+
+/// What the look-up needs to know of an account.
+#[derive(Deserialize)]
+struct Account {
+    #[serde(default, rename = "ver", deserialize_with = "lenient::int")]
+    version: i64,
+    #[serde(default, deserialize_with = "lenient::flag")]
+    blocked: bool,
+    #[serde(default, deserialize_with = "lenient::text")]
+    role: String,
+}
+
+/// Turns credentials into accounts. One primary-key look-up for each session presented.
+pub async fn resolve(
+    db: &Db,
+    sessions: &Sessions,
+    credentials: &Credentials,
+    now: Timestamp,
+) -> mongodb::error::Result<Identity> {
+    let mut identity = Identity::default();
+    let candidates = [
+        (credentials.user.as_deref(), Some(Kind::User), false),
+        (credentials.legacy(), Some(Kind::User), true),
+        (credentials.seller.as_deref(), Some(Kind::Seller), false),
+        (credentials.bearer.as_deref(), None, false),
+    ];
+    for (token, expected, legacy_cookie) in candidates {
+        let Some(token) = token.filter(|token| !token.is_empty()) else { continue };
+        let Ok(claims) = sessions.read(token, now) else {
+            identity.stale = true;
+            continue;
+        };
+        // Tokens of the old server do not say whose they are: where they came from does, and a
+        // bearer may be either.
+        let kinds: &[Kind] = match (claims.kind, expected) {
+            (Some(kind), Some(wanted)) if kind != wanted => &[],
+            (Some(Kind::User), _) | (None, Some(Kind::User)) => &[Kind::User],
+            (Some(Kind::Seller), _) | (None, Some(Kind::Seller)) => &[Kind::Seller],
+            (None, None) => &[Kind::User, Kind::Seller],
+        };
+        let mut found = false;
+        for kind in kinds {
+            if look_up(db, *kind, &claims, &mut identity).await? {
+                identity.legacy_cookie |= legacy_cookie;
+                found = true;
+                break;
+            }
+        }
+        identity.stale |= !found;
+    }
+    Ok(identity)
+}
+
+async fn look_up(
+    db: &Db,
+    kind: Kind,
+    claims: &Claims,
+    identity: &mut Identity,
+) -> mongodb::error::Result<bool> {
+    let Ok(id) = claims.id.parse::<Id<()>>() else { return Ok(false) };
+    let collection = match kind {
+        Kind::User if identity.user.is_none() => User::COLLECTION,
+        Kind::Seller if identity.shop.is_none() => Shop::COLLECTION,
+        // An earlier, better credential has named this identity already.
+        _ => return Ok(true),
+    };
+    let account = db
+        .raw::<Account>(collection)
+        .find_one(doc! { "_id": id })
+        .projection(doc! { "ver": 1, "blocked": 1, "role": 1 })
+        .await?;
+    let Some(account) = account else { return Ok(false) };
+    if account.blocked || account.version != claims.ver.unwrap_or(0) {
+        return Ok(false);
+    }
+    match kind {
+        Kind::User => {
+            identity.user = Some(id.cast());
+            identity.admin = account.role == "Admin";
+        }
+        Kind::Seller => identity.shop = Some(id.cast()),
+    }
+    Ok(true)
+}

@@ -1,0 +1,178 @@
+//! The database handle: typed collections, and transactions with bounded retry.
+
+use std::{future::Future, pin::Pin, time::Duration};
+
+use mongodb::{
+    Client, ClientSession, Collection, Database,
+    error::{Error, ErrorKind, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT},
+    options::{Acknowledgment, ClientOptions, ReadConcern, WriteConcern},
+};
+use tracing::debug;
+
+use crate::model::{Kind, Listing, Stored};
+
+/// The database that holds everything. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Db {
+    client: Client,
+    database: Database,
+}
+
+/// A future that a transaction's body returns.
+pub type TxFuture<'s, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 's>>;
+
+/// How often a transaction is tried before the caller is told to come back later.
+const ATTEMPTS: u32 = 24;
+
+impl Db {
+    /// Connects, without waiting for the server: the driver keeps looking for it.
+    ///
+    /// A URI without a database name means `test`, as it did for the old server.
+    pub async fn connect(uri: &str, app_name: &str) -> anyhow::Result<Self> {
+        let mut options = ClientOptions::parse(uri).await?;
+        options.app_name = Some(app_name.to_owned());
+        options.server_selection_timeout.get_or_insert(Duration::from_secs(5));
+        options.connect_timeout.get_or_insert(Duration::from_secs(5));
+        let concern = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
+        options.write_concern.get_or_insert(concern);
+        let name = options.default_database.clone().unwrap_or_else(|| "test".to_owned());
+        let client = Client::with_options(options)?;
+        let database = client.database(&name);
+        Ok(Self { client, database })
+    }
+
+    /// The collection of a stored type.
+    pub fn of<T: Stored>(&self) -> Collection<T> {
+        self.database.collection(T::COLLECTION)
+    }
+
+    /// Products or events.
+    pub fn listings(&self, kind: Kind) -> Collection<Listing> {
+        self.database.collection(kind.collection())
+    }
+
+    /// A collection by name, read as `T`: for projections.
+    pub fn raw<T: Send + Sync>(&self, collection: &str) -> Collection<T> {
+        self.database.collection(collection)
+    }
+
+    /// The driver's database.
+    pub const fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// The driver's client.
+    pub const fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Whether the server answers.
+    pub async fn ping(&self) -> mongodb::error::Result<()> {
+        self.database.run_command(bson::doc! { "ping": 1 }).await.map(drop)
+    }
+
+    /// Runs `body` in a transaction and commits it.
+    ///
+    /// The body may run several times, so it must touch nothing but the database, through the
+    /// session it is given, and return every error. It is repeated, with jitter, when the server
+    /// says that a conflict or a change of primary undid it; a commit whose answer was lost is
+    /// repeated as well. After [`ATTEMPTS`] the last error is returned.
+    pub async fn transaction<T, E, F>(&self, mut body: F) -> Result<T, E>
+    where
+        F: for<'s> FnMut(&'s mut ClientSession) -> TxFuture<'s, T, E> + Send,
+        E: From<Error> + AsDriverError,
+    {
+        let mut session = self.client.start_session().await?;
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let concern = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
+            session.start_transaction().read_concern(ReadConcern::snapshot()).write_concern(concern).await?;
+            let failure = match body(&mut session).await {
+                Ok(value) => match commit(&mut session).await {
+                    Ok(()) => return Ok(value),
+                    Err(error) => E::from(error),
+                },
+                Err(error) => {
+                    // The server forgets it anyway; the first error is the one that matters.
+                    _ = session.abort_transaction().await;
+                    error
+                }
+            };
+            let transient =
+                failure.driver_error().is_some_and(|error| error.contains_label(TRANSIENT_TRANSACTION_ERROR));
+            if !transient || attempt >= ATTEMPTS {
+                return Err(failure);
+            }
+            debug!(attempt, "transaction conflict, trying again");
+            tokio::time::sleep(jitter(attempt)).await;
+        }
+    }
+}
+
+/// Commits, again and again for a while when the answer was lost.
+async fn commit(session: &mut ClientSession) -> mongodb::error::Result<()> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        match session.commit_transaction().await {
+            Err(error) if attempt < 5 && error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) => {
+                tokio::time::sleep(jitter(attempt)).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// A random pause that grows with the attempts, at most about a quarter of a second.
+fn jitter(attempt: u32) -> Duration {
+    let mut byte = [0u8; 1];
+    // Without randomness the pause is merely regular.
+    _ = getrandom::fill(&mut byte);
+    let ceiling = 2u64 << attempt.min(7);
+    Duration::from_millis(1 + u64::from(byte[0]) * ceiling / 256)
+}
+
+/// An error that may have come from the driver.
+pub trait AsDriverError {
+    /// The driver's error, if it was one.
+    fn driver_error(&self) -> Option<&Error>;
+}
+
+impl AsDriverError for Error {
+    fn driver_error(&self) -> Option<&Error> {
+        Some(self)
+    }
+}
+
+impl AsDriverError for anyhow::Error {
+    fn driver_error(&self) -> Option<&Error> {
+        self.downcast_ref()
+    }
+}
+
+/// The name of the unique index that a write violated (`_id_` for the primary key), if that is what
+/// happened.
+pub fn duplicate_key(error: &Error) -> Option<String> {
+    let message = match &*error.kind {
+        ErrorKind::Write(mongodb::error::WriteFailure::WriteError(e)) if e.code == 11000 => &e.message,
+        ErrorKind::Command(e) if e.code == 11000 => &e.message,
+        ErrorKind::InsertMany(e) => &e.write_errors.as_ref()?.iter().find(|e| e.code == 11000)?.message,
+        _ => return None,
+    };
+    let after = message.split("index: ").nth(1)?;
+    after.split_whitespace().next().map(str::to_owned)
+}
+
+/// Whether the database cannot be reached just now, as opposed to having refused something.
+pub fn is_unavailable(error: &Error) -> bool {
+    matches!(
+        &*error.kind,
+        ErrorKind::ServerSelection { .. }
+            | ErrorKind::Io(_)
+            | ErrorKind::ConnectionPoolCleared { .. }
+            | ErrorKind::DnsResolve { .. }
+    ) || error.contains_label(TRANSIENT_TRANSACTION_ERROR)
+        || error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT)
+        || error.contains_label("RetryableWriteError")
+}

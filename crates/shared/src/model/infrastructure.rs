@@ -1,0 +1,126 @@
+use serde::{Deserialize, Serialize};
+
+use super::{Order, Picture, Stored};
+use crate::{clock::Timestamp, id::Id};
+
+/// Somebody who has signed up and not yet followed the mailed link (`pendingregistrations`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PendingRegistration {
+    /// SHA-256 (hex) of the token in the mail; the token itself is stored nowhere.
+    #[serde(rename = "_id")]
+    pub digest: String,
+    /// What was signed up for.
+    pub account: PendingAccount,
+    /// Where the link went.
+    pub email: String,
+    /// Display or shop name.
+    pub name: String,
+    /// Already hashed.
+    pub password: String,
+    /// Stored already; deleted with the record if it is never activated.
+    pub avatar: Option<Picture>,
+    /// When the link stops working; MongoDB removes the record after this.
+    pub expires_at: Timestamp,
+}
+
+impl Stored for PendingRegistration {
+    const COLLECTION: &'static str = "pendingregistrations";
+}
+
+/// What a registration will become.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+pub enum PendingAccount {
+    /// A shopper.
+    User,
+    /// A shop.
+    #[serde(rename_all = "camelCase")]
+    Shop {
+        /// Street address.
+        address: String,
+        /// Postal code.
+        zip_code: i64,
+        /// Public phone number.
+        phone_number: i64,
+    },
+}
+
+/// Something to be done after a transaction, carried out by the outbox worker (`outbox`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Outbox {
+    /// Its id.
+    #[serde(rename = "_id")]
+    pub id: Id<Outbox>,
+    /// What is to be done.
+    pub job: OutboxJob,
+    /// Not before this moment.
+    pub due_at: Timestamp,
+    /// How often it was tried.
+    pub attempts: i32,
+    /// What the last try said.
+    pub last_error: Option<String>,
+    /// Given up: an operator has to look.
+    pub dead: bool,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+}
+
+impl Stored for Outbox {
+    const COLLECTION: &'static str = "outbox";
+}
+
+/// The kinds of deferred work.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+pub enum OutboxJob {
+    /// Send one mail.
+    Mail {
+        /// Recipient.
+        to: String,
+        /// Subject line.
+        subject: String,
+        /// Plain text.
+        text: String,
+    },
+    /// Delete one stored picture.
+    #[serde(rename_all = "camelCase")]
+    DeleteMedia {
+        /// The media host's name of it.
+        public_id: String,
+    },
+    /// Return money through its gateway.
+    #[serde(rename_all = "camelCase")]
+    Refund {
+        /// The gateway's payment id.
+        payment_id: String,
+        /// In minor units.
+        minor: i64,
+        /// Makes a repeated try harmless at the gateway.
+        idempotency_key: String,
+    },
+}
+
+/// A gateway payment that a checkout has used (`payments`): its id can be used once.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Payment {
+    /// The gateway's id: a Stripe intent, a PayPal order or capture.
+    #[serde(rename = "_id")]
+    pub id: String,
+    /// `stripe` or `paypal`.
+    pub gateway: String,
+    /// In minor units.
+    pub minor: i64,
+    /// The checkout it paid for.
+    pub checkout_id: String,
+    /// The orders it paid for.
+    pub orders: Vec<Id<Order>>,
+    /// When it was used.
+    pub at: Timestamp,
+}
+
+impl Stored for Payment {
+    const COLLECTION: &'static str = "payments";
+}

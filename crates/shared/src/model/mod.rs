@@ -1,0 +1,28 @@
+//! What is stored: one file a collection. English names in Rust, the legacy names in serde renames.
+//!
+//! Every type reads leniently (see [`crate::lenient`]): nothing but `_id` is certain in a database
+//! that the old server wrote.
+
+mod account;
+mod conversation;
+mod coupon;
+mod infrastructure;
+mod ledger;
+mod listing;
+mod order;
+mod withdrawal;
+
+pub use account::{Address, Picture, ROLE_SELLER, ROLE_USER, Shop, Transaction, User, WithdrawMethod};
+pub use conversation::{Conversation, Message};
+pub use coupon::{Coupon, CouponSeller};
+pub use infrastructure::{Outbox, OutboxJob, Payment, PendingAccount, PendingRegistration};
+pub use ledger::{LedgerEntry, LedgerLine};
+pub use listing::{Image, Kind, Listing, Review, Reviewer, ShopCopy};
+pub use order::{CartLine, Order, OrderUser, PaymentInfo, ShippingAddress, Status, StatusChange, StockState};
+pub use withdrawal::{Withdrawal, WithdrawalSeller};
+
+/// A type that is stored in one collection of its own.
+pub trait Stored: Send + Sync {
+    /// The collection's name, as the old server has it.
+    const COLLECTION: &'static str;
+}

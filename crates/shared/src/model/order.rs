@@ -1,0 +1,346 @@
+use serde::{Deserialize, Serialize};
+
+use super::{Image, Kind, Listing, Shop, ShopCopy, Stored, User};
+use crate::{
+    clock::Timestamp,
+    id::Id,
+    lenient,
+    money::{Money, Percent},
+};
+
+/// Where an order stands. The declaration's order is the order of handling.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Status {
+    /// Placed; its units are reserved.
+    #[default]
+    Processing,
+    /// Handed to the carrier: its units have left the shelf.
+    Transferred,
+    /// On its way.
+    Shipping,
+    /// Received by the local carrier.
+    Received,
+    /// Out for delivery.
+    OnTheWay,
+    /// With the buyer; the shop is credited.
+    Delivered,
+    /// The buyer wants the money back.
+    RefundProcessing,
+    /// Money and units are back.
+    RefundSuccess,
+    /// Called off before it was handed over.
+    Cancelled,
+}
+
+impl Status {
+    /// Every status, in order of handling.
+    pub const ALL: [Self; 9] = [
+        Self::Processing,
+        Self::Transferred,
+        Self::Shipping,
+        Self::Received,
+        Self::OnTheWay,
+        Self::Delivered,
+        Self::RefundProcessing,
+        Self::RefundSuccess,
+        Self::Cancelled,
+    ];
+
+    /// The text that is stored and spoken.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Processing => "Processing",
+            Self::Transferred => "Transferred to delivery partner",
+            Self::Shipping => "Shipping",
+            Self::Received => "Received",
+            Self::OnTheWay => "On the way",
+            Self::Delivered => "Delivered",
+            Self::RefundProcessing => "Refund Processing",
+            Self::RefundSuccess => "Refund Success",
+            Self::Cancelled => "Cancelled",
+        }
+    }
+
+    /// Reads the exact text.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.text() == text)
+    }
+}
+
+impl Serialize for Status {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.text())
+    }
+}
+impl<'de> Deserialize<'de> for Status {
+    /// Free text of the old server that is no status counts as `Processing`.
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        Ok(Self::parse(&lenient::text(d)?).unwrap_or_default())
+    }
+}
+
+/// Where the units of an order are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StockState {
+    /// An order of the old server: its units were never reserved.
+    #[default]
+    Legacy,
+    /// Counted in `reserved` of each listing.
+    Reserved,
+    /// Taken from `stock`, counted in `sold_out`.
+    Taken,
+    /// Given back, or never taken.
+    Released,
+}
+
+/// What one shop has to deliver of a checkout (`orders`).
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Order {
+    /// The order's id.
+    #[serde(rename = "_id")]
+    pub id: Id<Order>,
+    /// The lines, all of one shop.
+    #[serde(deserialize_with = "lenient::list")]
+    pub cart: Vec<CartLine>,
+    /// Where it goes.
+    #[serde(
+        rename = "shippingAddress",
+        deserialize_with = "lenient::opt_document",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub shipping_address: Option<ShippingAddress>,
+    /// Who bought it.
+    #[serde(deserialize_with = "lenient::opt_document", skip_serializing_if = "Option::is_none")]
+    pub user: Option<OrderUser>,
+    /// What the buyer pays for this order. In old documents the whole checkout's total.
+    #[serde(rename = "totalPrice", deserialize_with = "lenient::money")]
+    pub total: Money,
+    /// Where it stands.
+    pub status: Status,
+    /// How it is paid.
+    #[serde(
+        rename = "paymentInfo",
+        deserialize_with = "lenient::opt_document",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub payment: Option<PaymentInfo>,
+    /// When it was paid.
+    #[serde(
+        rename = "paidAt",
+        deserialize_with = "lenient::opt_date",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub paid_at: Option<Timestamp>,
+    /// When it was delivered.
+    #[serde(
+        rename = "deliveredAt",
+        deserialize_with = "lenient::opt_date",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub delivered_at: Option<Timestamp>,
+    /// When it was placed.
+    #[serde(
+        rename = "createdAt",
+        deserialize_with = "lenient::opt_date",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub created_at: Option<Timestamp>,
+    /// The shop that delivers; nil in old documents (there it is on the lines).
+    #[serde(rename = "shopId", with = "crate::id::text")]
+    pub shop_id: Id<Shop>,
+    /// Ties the orders of one checkout together.
+    #[serde(
+        rename = "checkoutId",
+        deserialize_with = "lenient::opt_text",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub checkout_id: Option<String>,
+    /// Sum of the lines.
+    #[serde(deserialize_with = "lenient::opt_money", skip_serializing_if = "Option::is_none")]
+    pub subtotal: Option<Money>,
+    /// Shipping, rounding difference of the checkout included.
+    #[serde(
+        rename = "shippingCost",
+        deserialize_with = "lenient::opt_money",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub shipping_cost: Option<Money>,
+    /// What the coupon took off.
+    #[serde(deserialize_with = "lenient::opt_money", skip_serializing_if = "Option::is_none")]
+    pub discount: Option<Money>,
+    /// The coupon's name.
+    #[serde(
+        rename = "couponCode",
+        deserialize_with = "lenient::opt_text",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub coupon_code: Option<String>,
+    /// The marketplace's share, frozen when the order was placed.
+    #[serde(rename = "serviceFeePercent", skip_serializing_if = "Option::is_none")]
+    pub service_fee: Option<Percent>,
+    /// Where its units are.
+    #[serde(rename = "stockState")]
+    pub stock_state: StockState,
+    /// Every change of status, oldest first.
+    #[serde(rename = "statusHistory", deserialize_with = "lenient::list")]
+    pub history: Vec<StatusChange>,
+    /// Why the buyer wants the money back.
+    #[serde(
+        rename = "refundReason",
+        deserialize_with = "lenient::opt_text",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub refund_reason: Option<String>,
+    /// Mongoose's version counter.
+    #[serde(rename = "__v", deserialize_with = "lenient::int")]
+    pub version: i64,
+}
+
+impl Stored for Order {
+    const COLLECTION: &'static str = "orders";
+}
+
+/// One line of an order: the listing as it was when bought, and how many.
+///
+/// New lines hold what answers need; old ones hold whatever the browser had in its cart.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CartLine {
+    /// The listing's id, as text.
+    #[serde(rename = "_id", with = "crate::id::text")]
+    pub id: Id<Listing>,
+    /// Product or event; old lines do not say.
+    #[serde(deserialize_with = "kind", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Kind>,
+    /// The listing's name when bought.
+    #[serde(deserialize_with = "lenient::text")]
+    pub name: String,
+    /// The listing's description when bought.
+    #[serde(deserialize_with = "lenient::text")]
+    pub description: String,
+    /// The listing's category when bought.
+    #[serde(deserialize_with = "lenient::text")]
+    pub category: String,
+    /// The listing's tags when bought.
+    #[serde(deserialize_with = "lenient::text")]
+    pub tags: String,
+    /// The price shown struck through when bought.
+    #[serde(
+        rename = "originalPrice",
+        deserialize_with = "lenient::opt_money",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub original_price: Option<Money>,
+    /// The price of one when bought.
+    #[serde(rename = "discountPrice", deserialize_with = "lenient::money")]
+    pub price: Money,
+    /// How many; missing means one.
+    #[serde(deserialize_with = "count")]
+    pub count: i64,
+    /// Pictures when bought.
+    #[serde(deserialize_with = "lenient::list")]
+    pub images: Vec<Image>,
+    /// The shop, as text.
+    #[serde(rename = "shopeId", with = "crate::id::text")]
+    pub shop_id: Id<Shop>,
+    /// Public copy of the shop.
+    #[serde(deserialize_with = "lenient::opt_document", skip_serializing_if = "Option::is_none")]
+    pub shop: Option<ShopCopy>,
+    /// The buyer has reviewed this product.
+    #[serde(
+        rename = "isReviewed",
+        deserialize_with = "lenient::flag",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    pub is_reviewed: bool,
+}
+
+fn kind<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Kind>, D::Error> {
+    Ok(match lenient::text(d)?.as_str() {
+        "product" => Some(Kind::Product),
+        "event" => Some(Kind::Event),
+        _ => None,
+    })
+}
+
+/// A missing, empty or senseless count is one: so the client's event cards mean it.
+fn count<'de, D: serde::Deserializer<'de>>(d: D) -> Result<i64, D::Error> {
+    Ok(lenient::opt_int(d)?.filter(|n| *n > 0).unwrap_or(1))
+}
+
+/// Where an order goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ShippingAddress {
+    /// First line.
+    #[serde(deserialize_with = "lenient::text")]
+    pub address1: String,
+    /// Second line.
+    #[serde(deserialize_with = "lenient::text")]
+    pub address2: String,
+    /// Postal code as text, leading zeros kept.
+    #[serde(
+        rename = "zipCode",
+        deserialize_with = "lenient::opt_text",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub zip_code: Option<String>,
+    /// ISO country code.
+    #[serde(deserialize_with = "lenient::text")]
+    pub country: String,
+    /// ISO code of the state.
+    #[serde(deserialize_with = "lenient::text")]
+    pub city: String,
+}
+
+/// The buyer as an order keeps them: what the seller needs to deliver, no more.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OrderUser {
+    /// Hex text in the database: "my orders" is found by it.
+    #[serde(rename = "_id", with = "crate::id::text")]
+    pub id: Id<User>,
+    /// Display name.
+    #[serde(deserialize_with = "lenient::text")]
+    pub name: String,
+    /// Shown to the seller on the order.
+    #[serde(
+        rename = "phoneNumber",
+        deserialize_with = "lenient::opt_int",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub phone_number: Option<i64>,
+}
+
+/// How an order is paid.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct PaymentInfo {
+    /// Stripe intent, PayPal order or capture, or (unverified) PayPal payer.
+    #[serde(deserialize_with = "lenient::opt_text", skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// `succeeded` once paid, `unverified` for a payer's bare claim, `refunded` when the money went
+    /// back; absent while unpaid.
+    #[serde(deserialize_with = "lenient::opt_text", skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    /// `Cash on Delivery`, `Paypal`, `Credit Card`.
+    #[serde(
+        rename = "type",
+        deserialize_with = "lenient::opt_text",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub kind: Option<String>,
+}
+
+/// One change of status.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct StatusChange {
+    /// The new status.
+    pub status: Status,
+    /// When.
+    #[serde(deserialize_with = "lenient::opt_date")]
+    pub at: Option<Timestamp>,
+}
