@@ -1,1 +1,3 @@
-//! Souk.
+//! The black-box tests, one file a domain.
+
+mod embedded;

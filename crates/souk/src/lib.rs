@@ -1,1 +1,3 @@
-//! Souk.
+//! The parts of the `souk` binary that tests use as well.
+
+pub mod embedded;
