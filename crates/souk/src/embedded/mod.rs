@@ -324,8 +324,9 @@ fn sweep_abandoned() {
     let Ok(entries) = fs::read_dir(in_memory_dir()) else { return };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let owner =
-            name.to_str().and_then(|name| name.strip_prefix(TEST_PREFIX)?.split('-').next()?.parse::<u32>().ok());
+        let owner = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(TEST_PREFIX)?.split('-').next()?.parse::<u32>().ok());
         let Some(owner) = owner else { continue };
         if Path::new("/proc").join(owner.to_string()).exists() {
             continue;

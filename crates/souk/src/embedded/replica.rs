@@ -41,7 +41,9 @@ async fn set_up(admin: &Database, port: u16, for_tests: bool) -> anyhow::Result<
         match step(admin, &host, for_tests).await {
             Ok(true) => return Ok(()),
             Ok(false) => {}
-            Err(error) if is_passing(&error) => tracing::debug!("the embedded MongoDB is changing its state: {error}"),
+            Err(error) if is_passing(&error) => {
+                tracing::debug!("the embedded MongoDB is changing its state: {error}")
+            }
             Err(error) => return Err(error).context("cannot make the embedded MongoDB a replica set"),
         }
         tokio::time::sleep(PAUSE).await;
