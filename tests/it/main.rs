@@ -1,3 +1,3 @@
-//! The black-box tests, one file a domain.
+//! Every black-box test, in one binary: one file a domain.
 
-mod embedded;
+mod contract;

@@ -1,1 +1,3 @@
-//! Souk.
+//! What the black-box tests have in common.
+
+pub mod contract;
