@@ -1,1 +1,28 @@
-//! Souk.
+//! Souk's HTTP API: one folder a resource, found from the URL through [`routes`].
+
+mod error;
+mod extract;
+mod identity;
+mod operation;
+mod outbox;
+mod server;
+mod state;
+
+pub mod mail;
+pub mod media;
+pub mod routes;
+
+mod catalogue;
+mod conversations;
+mod coupons;
+mod events;
+mod messages;
+mod orders;
+mod payments;
+mod products;
+mod shops;
+mod users;
+mod withdrawals;
+
+pub use server::{Server, serve};
+pub use state::App;

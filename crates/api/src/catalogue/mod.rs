@@ -1,0 +1,1 @@
+//! What products and events have in common.

@@ -1,0 +1,205 @@
+//! What a request can end in, other than success: one type, two messages. The caller gets a
+//! sentence, the log gets the cause.
+
+use std::fmt;
+
+use actix_web::{HttpResponse, ResponseError, http::StatusCode, http::header};
+use serde::Serialize;
+use shared::db::{AsDriverError, duplicate_key, is_unavailable};
+use tracing::{error, warn};
+
+use crate::identity::request_id;
+
+/// The result of a handler.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A refusal: status, stable code, and a sentence for people. Worded as constants in each `wire.rs`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    status: StatusCode,
+    code: &'static str,
+    message: std::borrow::Cow<'static, str>,
+}
+
+impl Refusal {
+    /// A refusal in fixed words.
+    pub const fn new(status: StatusCode, code: &'static str, message: &'static str) -> Self {
+        Self { status, code, message: std::borrow::Cow::Borrowed(message) }
+    }
+    /// 400.
+    pub const fn bad_request(code: &'static str, message: &'static str) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, message)
+    }
+    /// 403.
+    pub const fn forbidden(code: &'static str, message: &'static str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, code, message)
+    }
+    /// 404.
+    pub const fn not_found(code: &'static str, message: &'static str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, code, message)
+    }
+    /// 409.
+    pub const fn conflict(code: &'static str, message: &'static str) -> Self {
+        Self::new(StatusCode::CONFLICT, code, message)
+    }
+    /// The same refusal with words for this very case.
+    pub fn saying(&self, message: impl Into<String>) -> Self {
+        Self { message: std::borrow::Cow::Owned(message.into()), ..self.clone() }
+    }
+}
+
+/// One field that cannot be used, and why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FieldError {
+    /// The field's name on the wire.
+    pub field: String,
+    /// Why, as the end of a sentence that begins with the field's name: `must be a number`.
+    pub message: String,
+}
+
+/// Everything that is not success.
+#[derive(Debug)]
+pub enum Error {
+    /// The rules say no.
+    Refused(Refusal),
+    /// 400: fields that cannot be used.
+    Invalid(Vec<FieldError>),
+    /// 401: no credential, or one that proves nobody.
+    Unauthenticated,
+    /// 503: something we need is down; nothing was changed.
+    Unavailable(anyhow::Error),
+    /// 500: a bug or a fault. The cause goes to the log, never to the caller.
+    Unexpected(anyhow::Error),
+}
+
+impl Error {
+    /// One field that cannot be used.
+    pub fn field(field: &str, message: impl Into<String>) -> Self {
+        Self::Invalid(vec![FieldError { field: field.to_owned(), message: message.into() }])
+    }
+
+    const fn status(&self) -> StatusCode {
+        match self {
+            Self::Refused(refusal) => refusal.status,
+            Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::Unauthenticated => StatusCode::UNAUTHORIZED,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unexpected(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refusal) => f.write_str(&refusal.message),
+            Self::Invalid(fields) => {
+                for (i, field) in fields.iter().enumerate() {
+                    if i > 0 {
+                        f.write_str("; ")?;
+                    }
+                    write!(f, "{} {}", field.field, field.message)?;
+                }
+                Ok(())
+            }
+            Self::Unauthenticated => f.write_str("Please login first"),
+            Self::Unavailable(_) => f.write_str(
+                "The service is busy or a part of it is down. Nothing was changed; please try again.",
+            ),
+            Self::Unexpected(_) => f.write_str(
+                "Something went wrong on our side. Please try again, and name the request id if it stays.",
+            ),
+        }
+    }
+}
+
+/// The failure envelope that clients know, with what integrators need besides.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Envelope<'a> {
+    success: bool,
+    message: String,
+    code: &'static str,
+    request_id: String,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
+}
+
+impl ResponseError for Error {
+    fn status_code(&self) -> StatusCode {
+        self.status()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let (code, errors): (_, &[FieldError]) = match self {
+            Self::Refused(refusal) => (refusal.code, &[]),
+            Self::Invalid(fields) => ("invalid_input", fields),
+            Self::Unauthenticated => ("unauthenticated", &[]),
+            Self::Unavailable(cause) => {
+                warn!(cause = format!("{cause:#}"), "unavailable");
+                ("unavailable", &[])
+            }
+            Self::Unexpected(cause) => {
+                error!(cause = format!("{cause:#}"), "unexpected failure");
+                ("unexpected", &[])
+            }
+        };
+        let mut response = HttpResponse::build(self.status());
+        if matches!(self, Self::Unavailable(_)) {
+            response.insert_header((header::RETRY_AFTER, "2"));
+        }
+        response.json(Envelope {
+            success: false,
+            message: self.to_string(),
+            code,
+            request_id: request_id(),
+            errors,
+        })
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<mongodb::error::Error> for Error {
+    fn from(error: mongodb::error::Error) -> Self {
+        if is_unavailable(&error) { Self::Unavailable(error.into()) } else { Self::Unexpected(error.into()) }
+    }
+}
+
+impl From<anyhow::Error> for Error {
+    fn from(error: anyhow::Error) -> Self {
+        match error.downcast::<mongodb::error::Error>() {
+            Ok(error) => error.into(),
+            Err(error) => Self::Unexpected(error),
+        }
+    }
+}
+
+/// Lets [`shared::db::Db::transaction`] see the conflict inside an error of ours.
+impl AsDriverError for Error {
+    fn driver_error(&self) -> Option<&mongodb::error::Error> {
+        match self {
+            Self::Unavailable(cause) | Self::Unexpected(cause) => cause.downcast_ref(),
+            _ => None,
+        }
+    }
+}
+
+/// Words a violated unique index.
+pub trait OnDuplicate<T> {
+    /// If the write failed on the named unique index, the refusal; else the error as it is.
+    fn on_duplicate(self, index: &str, refusal: Refusal) -> Result<T>;
+}
+
+impl<T> OnDuplicate<T> for mongodb::error::Result<T> {
+    fn on_duplicate(self, index: &str, refusal: Refusal) -> Result<T> {
+        self.map_err(|error| match duplicate_key(&error) {
+            Some(name) if name == index => refusal.into(),
+            _ => error.into(),
+        })
+    }
+}

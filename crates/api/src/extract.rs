@@ -1,0 +1,159 @@
+//! Reading requests: JSON bodies, path ids, and the loosely typed values that HTML forms produce.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use actix_web::{
+    FromRequest, HttpRequest,
+    dev::Payload,
+    http::{StatusCode, header},
+    web,
+};
+use futures_util::StreamExt as _;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use shared::id::Id;
+
+use crate::error::{Error, Refusal, Result};
+
+/// The largest JSON body: carts carry whole products with their reviews.
+pub const JSON_LIMIT: usize = 2 * 1024 * 1024;
+
+const TOO_LARGE: Refusal = Refusal::new(
+    StatusCode::PAYLOAD_TOO_LARGE,
+    "body_too_large",
+    "The request body is too large: at most 2 MB of JSON are accepted",
+);
+const NOT_JSON: Refusal = Refusal::new(
+    StatusCode::UNSUPPORTED_MEDIA_TYPE,
+    "unsupported_media_type",
+    "This request needs a JSON body with the header Content-Type: application/json",
+);
+const BAD_JSON: Refusal = Refusal::bad_request("malformed_json", "The request body is not valid JSON");
+const CUT_OFF: Refusal =
+    Refusal::bad_request("incomplete_body", "The request body ended before it was complete");
+const BAD_ID: Refusal = Refusal::bad_request("invalid_id", "Resource not found. Invalid _id");
+
+/// A JSON body. Unknown fields are ignored; an absent body counts as `{}`.
+pub struct Json<T>(pub T);
+
+impl<T> std::ops::Deref for Json<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let is_json = is_json(request);
+        let announced = request
+            .headers()
+            .get(header::CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        let mut payload = payload.take();
+        Box::pin(async move {
+            if announced.is_some_and(|length| length > JSON_LIMIT) {
+                return Err(TOO_LARGE.into());
+            }
+            let mut body = web::BytesMut::new();
+            while let Some(chunk) = payload.next().await {
+                let chunk = chunk.or(Err(CUT_OFF))?;
+                if body.len() + chunk.len() > JSON_LIMIT {
+                    return Err(TOO_LARGE.into());
+                }
+                body.extend_from_slice(&chunk);
+            }
+            if body.is_empty() {
+                body.extend_from_slice(b"{}");
+            } else if !is_json {
+                return Err(NOT_JSON.into());
+            }
+            parse_json(&body).map(Self)
+        })
+    }
+}
+
+/// Whether the request says that its body is JSON.
+pub fn is_json(request: &HttpRequest) -> bool {
+    request
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split(';').next())
+        .is_some_and(|essence| {
+            let essence = essence.trim().to_ascii_lowercase();
+            essence == "application/json" || essence.ends_with("+json")
+        })
+}
+
+/// Reads JSON text; what does not fit is worded for the caller.
+pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
+    serde_json::from_slice(body).map_err(|error| {
+        if error.is_data() {
+            BAD_JSON.saying(format!("The request body does not fit: {error}")).into()
+        } else {
+            BAD_JSON.saying(format!("The request body is not valid JSON: {error}")).into()
+        }
+    })
+}
+
+/// The `{id}` (or only) segment of the path. Malformed ids are 400, as they always were.
+pub struct PathId<T>(pub Id<T>);
+
+impl<T> std::ops::Deref for PathId<T> {
+    type Target = Id<T>;
+    fn deref(&self) -> &Id<T> {
+        &self.0
+    }
+}
+
+impl<T> FromRequest for PathId<T> {
+    type Error = Error;
+    type Future = std::future::Ready<Result<Self>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let id = request.match_info().get("id").and_then(|text| text.parse().ok());
+        std::future::ready(id.map(Self).ok_or(BAD_ID.into()))
+    }
+}
+
+/// The same, where a malformed id (the client sends `undefined`) means that there is nothing.
+pub struct AnyPathId<T>(pub Option<Id<T>>);
+
+impl<T> FromRequest for AnyPathId<T> {
+    type Error = Error;
+    type Future = std::future::Ready<Result<Self>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let id = request.match_info().get("id").and_then(|text| text.parse().ok());
+        std::future::ready(Ok(Self(id)))
+    }
+}
+
+/// `deserialize_with`: a value that an HTML input or an unset React state may produce. Text and
+/// numbers come out as text; `null`, `""`, `"undefined"`, `"null"` and `"NaN"` as nothing; anything
+/// else is an error.
+pub fn loose<'de, D: Deserializer<'de>>(d: D) -> std::result::Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Loose {
+        Text(String),
+        Number(serde_json::Number),
+        Nothing(()),
+    }
+    match Loose::deserialize(d) {
+        Ok(Loose::Text(text)) => Ok(meant(&text)),
+        Ok(Loose::Number(number)) => Ok(Some(number.to_string())),
+        Ok(Loose::Nothing(())) => Ok(None),
+        Err(_) => Err(serde::de::Error::custom("a text or a number was expected")),
+    }
+}
+
+/// The text a form field means: trimmed, and nothing where JavaScript had nothing.
+pub fn meant(text: &str) -> Option<String> {
+    let text = text.trim();
+    (!matches!(text, "" | "undefined" | "null" | "NaN")).then(|| text.to_owned())
+}

@@ -1,0 +1,384 @@
+//! Who is calling. Middleware resolves it once for each request, awaiting the database where it must;
+//! the extractors here only read the result.
+
+use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc};
+
+use actix_web::{
+    Error as ActixError, FromRequest, HttpMessage as _, HttpRequest, HttpResponse,
+    body::{BoxBody, MessageBody},
+    cookie::{self, Cookie},
+    dev::{Payload, ServiceRequest, ServiceResponse},
+    http::{Method, StatusCode, header},
+    middleware::Next,
+    web,
+};
+use futures_util::FutureExt as _;
+use shared::{
+    auth::{Credentials, Identity, Kind, MARKER, MARKER_COOKIE, SELLER_COOKIE, USER_COOKIE, resolve},
+    config::{AuthMode, Config, SameSite},
+    id::Id,
+    model::{Shop, User},
+};
+use tracing::{Instrument as _, error, info_span};
+
+use crate::{
+    error::{Error, Refusal, Result},
+    state::App,
+};
+
+tokio::task_local! {
+    static REQUEST_ID: String;
+}
+
+/// The id of the request that is being handled; empty outside of one.
+pub fn request_id() -> String {
+    REQUEST_ID.try_with(Clone::clone).unwrap_or_default()
+}
+
+const FOREIGN_ORIGIN: Refusal = Refusal::forbidden(
+    "foreign_origin",
+    "This origin may not make changes here. Add it to CLIENT_URL if it serves the client",
+);
+const NOT_YOURS: Refusal = Refusal::forbidden("not_yours", "This belongs to somebody else");
+
+/// Who is calling, and what a call without a credential may do.
+#[derive(Clone, Debug, Default)]
+pub struct Caller {
+    /// The proven user.
+    pub user: Option<Id<User>>,
+    /// The proven shop.
+    pub shop: Option<Id<Shop>>,
+    /// The user is an administrator.
+    pub admin: bool,
+    /// Something was presented that claims to be a session.
+    credential: bool,
+    /// A call without a credential is accepted here on the routes where the client sends none.
+    bare_accepted: bool,
+}
+
+impl Caller {
+    /// The call carries no credential and the mode accepts that.
+    pub const fn is_accepted_bare(&self) -> bool {
+        !self.credential && self.bare_accepted
+    }
+
+    /// On a route where the client sends no cookie: may this call act for that shop? 401 without a
+    /// usable credential, 403 with somebody else's.
+    pub fn act_as_shop(&self, shop: Id<Shop>) -> Result<()> {
+        match self.shop {
+            Some(own) if own == shop => Ok(()),
+            Some(_) => Err(NOT_YOURS.into()),
+            None if self.is_accepted_bare() => Ok(()),
+            None => Err(Error::Unauthenticated),
+        }
+    }
+
+    /// The same for a user.
+    pub fn act_as_user(&self, user: Id<User>) -> Result<()> {
+        match self.user {
+            Some(own) if own == user => Ok(()),
+            Some(_) => Err(NOT_YOURS.into()),
+            None if self.is_accepted_bare() => Ok(()),
+            None => Err(Error::Unauthenticated),
+        }
+    }
+
+    /// The same for a chat member, who may be the user or the shop: hex ids.
+    pub fn act_as_member(&self, member: &str) -> Result<()> {
+        let own = [self.user.map(Id::hex), self.shop.map(Id::hex)];
+        if own.iter().flatten().any(|id| id == member) || self.is_accepted_bare() {
+            Ok(())
+        } else if own.iter().flatten().next().is_some() {
+            Err(NOT_YOURS.into())
+        } else {
+            Err(Error::Unauthenticated)
+        }
+    }
+}
+
+impl FromRequest for Caller {
+    type Error = Error;
+    type Future = std::future::Ready<Result<Self>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        std::future::ready(Ok(request.extensions().get::<Self>().cloned().unwrap_or_default()))
+    }
+}
+
+/// A logged-in user; 401 without one.
+#[derive(Clone, Copy, Debug)]
+pub struct Buyer(pub Id<User>);
+
+impl FromRequest for Buyer {
+    type Error = Error;
+    type Future = std::future::Ready<Result<Self>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let user = request.extensions().get::<Caller>().and_then(|caller| caller.user);
+        std::future::ready(user.map(Self).ok_or(Error::Unauthenticated))
+    }
+}
+
+/// A logged-in shop; 401 without one.
+#[derive(Clone, Copy, Debug)]
+pub struct Seller(pub Id<Shop>);
+
+impl FromRequest for Seller {
+    type Error = Error;
+    type Future = std::future::Ready<Result<Self>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let shop = request.extensions().get::<Caller>().and_then(|caller| caller.shop);
+        std::future::ready(shop.map(Self).ok_or(Error::Unauthenticated))
+    }
+}
+
+/// Middleware, outermost but for CORS: names the request, logs and counts it, turns every failure
+/// into the envelope, and finishes what changes anything although the client may have gone.
+pub async fn conduct(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, ActixError> {
+    let id = Id::<()>::new().hex();
+    let (method, path) = (request.method().clone(), request.path().to_owned());
+    let span = info_span!("request", id, %method, path);
+    let tasks = app(&request).tasks.clone();
+    let http = request.request().clone();
+    let work = REQUEST_ID.scope(
+        id.clone(),
+        async move {
+            // A panic is a bug; it costs this one request.
+            match AssertUnwindSafe(next.call(request)).catch_unwind().await {
+                Ok(Ok(response)) => response.map_into_boxed_body().into_parts().1,
+                Ok(Err(failure)) => HttpResponse::from_error(failure).map_into_boxed_body(),
+                Err(_) => {
+                    let panic = Error::Unexpected(anyhow::anyhow!("a handler panicked"));
+                    actix_web::ResponseError::error_response(&panic)
+                }
+            }
+        }
+        .instrument(span.clone()),
+    );
+    let mut response = if changes_something(&method) {
+        // The client may leave at any moment, and its page reload does. The work goes on in a task
+        // of its own; a shutdown waits for it.
+        match actix_web::rt::spawn(tasks.track_future(work)).await {
+            Ok(response) => response,
+            Err(failure) => {
+                span.in_scope(|| error!(%failure, "a request's task was lost"));
+                HttpResponse::InternalServerError().finish()
+            }
+        }
+    } else {
+        work.await
+    };
+    if let Ok(value) = header::HeaderValue::from_str(&id) {
+        response.headers_mut().insert(header::HeaderName::from_static("x-request-id"), value);
+    }
+    let status = response.status();
+    metrics::counter!("http_requests_total", "method" => method.to_string(), "status" => status.as_str().to_owned())
+        .increment(1);
+    span.in_scope(|| tracing::debug!(status = status.as_u16(), "answered"));
+    Ok(ServiceResponse::new(http, response))
+}
+
+/// Middleware: refuses changes from foreign pages, resolves who is calling, and looks after the
+/// session cookies.
+pub async fn identify(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, ActixError> {
+    let app = app(&request);
+    if changes_something(request.method()) && !origin_is_welcome(&request, &app.config) {
+        return Ok(request.error_response(Error::from(FOREIGN_ORIGIN)));
+    }
+    let credentials = credentials(&request);
+    let identity = if credentials.any() {
+        match resolve(&app.db, &app.sessions, &credentials, app.clock.now()).await {
+            Ok(identity) => identity,
+            Err(failure) => return Ok(request.error_response(Error::from(failure))),
+        }
+    } else {
+        Identity::default()
+    };
+    request.extensions_mut().insert(Caller {
+        user: identity.user,
+        shop: identity.shop,
+        admin: identity.admin,
+        credential: credentials.any(),
+        bare_accepted: bare_is_accepted(&request, &app.config),
+    });
+    let mut response = next.call(request).await?.map_into_boxed_body();
+    mend_cookies(&mut response, &app.config, &credentials, identity)?;
+    Ok(response)
+}
+
+fn app(request: &ServiceRequest) -> Arc<App> {
+    #[expect(clippy::expect_used, reason = "the server is never built without its state")]
+    let data = request.app_data::<web::Data<App>>().expect("the state is part of the server");
+    Arc::clone(data)
+}
+
+/// Whether a method may change anything.
+fn changes_something(method: &Method) -> bool {
+    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
+}
+
+fn credentials(request: &ServiceRequest) -> Credentials {
+    let cookie = |name| request.cookie(name).map(|c| c.value().to_owned()).filter(|v| !v.is_empty());
+    let bearer = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim().to_owned());
+    Credentials {
+        user: cookie(USER_COOKIE),
+        marker: cookie(MARKER_COOKIE),
+        seller: cookie(SELLER_COOKIE),
+        bearer,
+    }
+}
+
+/// The `host[:port]` part of an origin.
+fn authority(origin: &str) -> &str {
+    origin.split_once("://").map_or(origin, |(_, rest)| rest)
+}
+
+fn host_of(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        // `[::1]` has colons of its own.
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}
+
+/// Whether the `Host` that the caller used is a name of ours. A page elsewhere that has its own name
+/// pointed at this machine (DNS rebinding) cannot pretend that.
+fn host_is_ours(request: &ServiceRequest, config: &Config) -> bool {
+    let host = request.head().headers().get(header::HOST).and_then(|value| value.to_str().ok());
+    let host = host_of(host.unwrap_or_default()).to_ascii_lowercase();
+    host == "localhost"
+        || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+        || host == host_of(authority(&config.public_url))
+        || config.client_origins.iter().any(|origin| host == host_of(authority(origin)))
+}
+
+/// Whether an origin may read answers and, with cookies, make changes.
+pub fn origin_is_listed(origin: &str, config: &Config) -> bool {
+    config.client_origins.iter().any(|listed| listed == origin) || origin_of(&config.public_url) == origin
+}
+
+/// Scheme and authority of an address.
+fn origin_of(url: &str) -> &str {
+    let start = url.find("://").map_or(0, |i| i + 3);
+    let end = url.get(start..).and_then(|rest| rest.find('/')).map_or(url.len(), |i| start + i);
+    url.get(..end).unwrap_or(url)
+}
+
+fn origin_is_welcome(request: &ServiceRequest, config: &Config) -> bool {
+    let Some(origin) = request.headers().get(header::ORIGIN) else { return true };
+    let Ok(origin) = origin.to_str() else { return false };
+    if origin_is_listed(origin, config) {
+        return true;
+    }
+    // The page came from this very address, and the address is a name of ours.
+    let host = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
+    host.is_some_and(|host| host == authority(origin)) && host_is_ours(request, config)
+}
+
+/// Whether a call without a credential is accepted on the routes where the client sends none.
+fn bare_is_accepted(request: &ServiceRequest, config: &Config) -> bool {
+    match config.auth_mode {
+        AuthMode::Strict => false,
+        AuthMode::Compat => {
+            let ours = host_is_ours(request, config);
+            if ours {
+                metrics::counter!("bare_calls_total").increment(1);
+            }
+            ours
+        }
+        AuthMode::Auto => {
+            let forwarded = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"]
+                .iter()
+                .any(|name| request.headers().contains_key(*name));
+            let local = request.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback());
+            !config.is_production() && local && !forwarded && host_is_ours(request, config)
+        }
+    }
+}
+
+/// A cookie with the attributes that all of ours share.
+fn cookie(config: &Config, name: &'static str, value: String, http_only: bool) -> Cookie<'static> {
+    let mut cookie =
+        Cookie::build(name, value).path("/").http_only(http_only).secure(config.is_production()).same_site(
+            match config.cookie_same_site {
+                SameSite::Lax => cookie::SameSite::Lax,
+                SameSite::Strict => cookie::SameSite::Strict,
+                SameSite::None => cookie::SameSite::None,
+            },
+        );
+    if let Some(domain) = &config.cookie_domain {
+        cookie = cookie.domain(domain.clone());
+    }
+    cookie.finish()
+}
+
+/// The cookies of a new session: the session itself, and for users the marker that the client's
+/// scripts look for.
+pub fn session_cookies(config: &Config, kind: Kind, token: String) -> Vec<Cookie<'static>> {
+    let age = cookie::time::Duration::try_from(config.session_ttl).unwrap_or(cookie::time::Duration::DAY);
+    let mut cookies = match kind {
+        Kind::User => vec![
+            cookie(config, USER_COOKIE, token, true),
+            cookie(config, MARKER_COOKIE, MARKER.to_owned(), false),
+        ],
+        Kind::Seller => vec![cookie(config, SELLER_COOKIE, token, true)],
+    };
+    cookies.iter_mut().for_each(|cookie| cookie.set_max_age(age));
+    cookies
+}
+
+/// The cookies that end a session in the browser.
+pub fn ended_cookies(config: &Config, kind: Kind) -> Vec<Cookie<'static>> {
+    let mut cookies = match kind {
+        Kind::User => vec![
+            cookie(config, USER_COOKIE, String::new(), true),
+            cookie(config, MARKER_COOKIE, String::new(), false),
+        ],
+        Kind::Seller => vec![cookie(config, SELLER_COOKIE, String::new(), true)],
+    };
+    cookies.iter_mut().for_each(Cookie::make_removal);
+    cookies
+}
+
+/// With a 401, ends the sessions that proved nobody; otherwise moves a session of the old server out
+/// of the reach of scripts. Cookies that a handler has set itself stay as they are.
+fn mend_cookies(
+    response: &mut ServiceResponse<BoxBody>,
+    config: &Config,
+    credentials: &Credentials,
+    identity: Identity,
+) -> Result<(), ActixError> {
+    let status = response.status();
+    let set: Vec<String> = response.response().cookies().map(|cookie| cookie.name().to_owned()).collect();
+    let mut cookies = Vec::new();
+    if status == StatusCode::UNAUTHORIZED {
+        if identity.user.is_none() && (credentials.user.is_some() || credentials.marker.is_some()) {
+            cookies.extend(ended_cookies(config, Kind::User));
+        }
+        if identity.shop.is_none() && credentials.seller.is_some() {
+            cookies.extend(ended_cookies(config, Kind::Seller));
+        }
+    } else if let (true, Some(token)) = (identity.legacy_cookie, credentials.legacy()) {
+        cookies.extend(session_cookies(config, Kind::User, token.to_owned()));
+    } else if identity.user.is_some() && credentials.user.is_some() && credentials.marker.is_none() {
+        let token = credentials.user.clone().unwrap_or_default();
+        cookies.extend(session_cookies(config, Kind::User, token));
+    }
+    for cookie in cookies.iter().filter(|cookie| !set.iter().any(|name| name == cookie.name())) {
+        response.response_mut().add_cookie(cookie)?;
+    }
+    Ok(())
+}

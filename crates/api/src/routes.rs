@@ -1,0 +1,136 @@
+//! The route table: every URL prefix and the folder that answers it. Misspellings are the wire's.
+
+use actix_web::{Handler, HttpResponse, Responder, Route as ActixRoute, http::Method, web};
+
+use crate::{
+    conversations, coupons,
+    error::{Refusal, Result},
+    events, messages, operation, orders, payments, products, shops, users, withdrawals,
+};
+
+/// One endpoint: method, URL tail, handler.
+pub(crate) struct Route {
+    method: Method,
+    tail: &'static str,
+    service: ActixRoute,
+}
+
+/// A `GET` endpoint.
+pub(crate) fn get<F, Args>(tail: &'static str, handler: F) -> Route
+where
+    F: Handler<Args>,
+    Args: actix_web::FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    Route { method: Method::GET, tail, service: web::get().to(handler) }
+}
+
+/// A `POST` endpoint.
+pub(crate) fn post<F, Args>(tail: &'static str, handler: F) -> Route
+where
+    F: Handler<Args>,
+    Args: actix_web::FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    Route { method: Method::POST, tail, service: web::post().to(handler) }
+}
+
+/// A `PUT` endpoint.
+pub(crate) fn put<F, Args>(tail: &'static str, handler: F) -> Route
+where
+    F: Handler<Args>,
+    Args: actix_web::FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    Route { method: Method::PUT, tail, service: web::put().to(handler) }
+}
+
+/// A `DELETE` endpoint.
+pub(crate) fn delete<F, Args>(tail: &'static str, handler: F) -> Route
+where
+    F: Handler<Args>,
+    Args: actix_web::FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    Route { method: Method::DELETE, tail, service: web::delete().to(handler) }
+}
+
+fn all() -> Vec<(&'static str, Vec<Route>)> {
+    vec![
+        ("", operation::routes()),
+        ("/uploads", crate::media::routes()),
+        ("/api/user", users::routes()),
+        ("/api/shop", shops::routes()),
+        ("/api/product", products::routes()),
+        ("/api/event", events::routes()),
+        ("/api/order", orders::routes()),
+        ("/api/stripe", payments::routes()),
+        ("/api/coupan", coupons::routes()),
+        ("/api/conversation", conversations::routes()),
+        ("/api/messages", messages::routes()),
+        ("/api/withDraw", withdrawals::routes()),
+    ]
+}
+
+/// One row of [`table`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listed {
+    /// `GET`, `POST`, `PUT` or `DELETE`.
+    pub method: &'static str,
+    /// The whole path, parameters as `{id}`.
+    pub path: String,
+}
+
+/// Every endpoint there is; tests hold `openapi.yaml` to it.
+pub fn table() -> Vec<Listed> {
+    all()
+        .into_iter()
+        .flat_map(|(prefix, routes)| {
+            routes.into_iter().map(move |route| Listed {
+                method: match route.method {
+                    Method::GET => "GET",
+                    Method::POST => "POST",
+                    Method::PUT => "PUT",
+                    _ => "DELETE",
+                },
+                // A tail pattern such as `{path:.*}` is `{path}` to the reader.
+                path: format!("{prefix}{}", route.tail).replace(":.*}", "}"),
+            })
+        })
+        .collect()
+}
+
+/// Mounts every endpoint. Paths that exist under another method are 405, unknown ones 404.
+pub(crate) fn mount(app: &mut web::ServiceConfig) {
+    let mut resources: Vec<(String, Vec<ActixRoute>)> = Vec::new();
+    for (prefix, routes) in all() {
+        for route in routes {
+            let path = format!("{prefix}{}", route.tail);
+            match resources.iter_mut().find(|(known, _)| *known == path) {
+                Some((_, services)) => services.push(route.service),
+                None => resources.push((path, vec![route.service])),
+            }
+        }
+    }
+    for (path, services) in resources {
+        let resource = services.into_iter().fold(web::resource(path), actix_web::Resource::route);
+        app.service(resource.default_service(web::to(method_not_allowed)));
+    }
+}
+
+async fn method_not_allowed(request: actix_web::HttpRequest) -> Result<HttpResponse> {
+    Err(Refusal::new(
+        actix_web::http::StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "This address does not take this method",
+    )
+    .saying(format!("{} does not take {}", request.path(), request.method()))
+    .into())
+}
+
+/// What is nowhere in the table.
+pub(crate) async fn not_found(request: actix_web::HttpRequest) -> Result<HttpResponse> {
+    Err(Refusal::not_found("route_not_found", "There is nothing at this address")
+        .saying(format!("There is nothing at {} {}", request.method(), request.path()))
+        .into())
+}

@@ -1,0 +1,60 @@
+//! What every handler can reach.
+
+use std::sync::Arc;
+
+use actix_web::web;
+use shared::{
+    auth::{Hasher, Sessions},
+    clock::Clock,
+    config::Config,
+    db::Db,
+};
+use tokio_util::task::TaskTracker;
+
+use crate::{mail::Mailer, media::Media, outbox::Outbox, payments::Gateways};
+
+/// The state, as handlers ask for it.
+pub type State = web::Data<App>;
+
+/// The running application.
+pub struct App {
+    /// The database.
+    pub db: Db,
+    /// All settings.
+    pub config: Arc<Config>,
+    /// The time.
+    pub clock: Clock,
+    /// Issues and reads sessions.
+    pub sessions: Sessions,
+    /// Hashes passwords.
+    pub hasher: Hasher,
+    /// Keeps pictures.
+    pub media: Arc<dyn Media>,
+    /// Work that follows a change: mails, refunds, deletions.
+    pub outbox: Outbox,
+    /// Card and PayPal payments.
+    pub gateways: Gateways,
+    /// Requests that must be finished although their client may be gone.
+    pub tasks: TaskTracker,
+}
+
+impl App {
+    /// Puts the application together from its settings.
+    pub fn new(config: Arc<Config>, db: Db, clock: Clock) -> anyhow::Result<Self> {
+        let media = crate::media::from_config(&config)?;
+        let mailer: Arc<dyn Mailer> = crate::mail::from_config(&config)?;
+        let gateways = Gateways::from_config(&config);
+        let outbox = Outbox::new(db.clone(), clock.clone(), mailer, Arc::clone(&media), gateways.clone());
+        Ok(Self {
+            sessions: Sessions::new(config.jwt_secret.expose(), i64::try_from(config.session_ttl.as_secs())?),
+            hasher: Hasher::new(config.bcrypt_cost)?,
+            db,
+            config,
+            clock,
+            media,
+            outbox,
+            gateways,
+            tasks: TaskTracker::new(),
+        })
+    }
+}
