@@ -1,3 +1,4 @@
-//! Every black-box test, in one binary: one file a domain.
+//! The black-box tests, one file a domain.
 
 mod contract;
+mod embedded;
