@@ -326,6 +326,35 @@ fn every_operation_is_described_and_every_id_is_unique() {
     assert_eq!(ids.len(), spec.operations().len());
 }
 
+// ------------------------------------------------------------------------------------------------ the router
+
+#[test]
+fn every_mounted_operation_is_documented_and_mounted_once() {
+    let routed: Vec<String> = api::routes::table().iter().map(|row| shape(row.method, &row.path)).collect();
+    let mounted: BTreeSet<String> = routed.iter().cloned().collect();
+    assert_eq!(mounted.len(), routed.len(), "an operation is mounted twice: {routed:#?}");
+    let undocumented: Vec<&String> = mounted.iter().filter(|row| !documented().contains(*row)).collect();
+    assert!(undocumented.is_empty(), "openapi.yaml lacks {undocumented:#?}");
+}
+
+#[test]
+fn every_documented_operation_is_mounted() {
+    let mounted: BTreeSet<String> =
+        api::routes::table().iter().map(|row| shape(row.method, &row.path)).collect();
+    let missing: Vec<String> = documented().into_iter().filter(|row| !mounted.contains(row)).collect();
+    assert!(missing.is_empty(), "the router lacks {missing:#?}");
+}
+
+fn documented() -> BTreeSet<String> {
+    Spec::load().operations().into_iter().map(|(method, path)| shape(method, path)).collect()
+}
+
+/// An operation in one text. What a parameter is called is nothing to the wire, so its name is left out.
+fn shape(method: &str, path: &str) -> String {
+    let steps = path.split('/').map(|step| if step.starts_with('{') { "{}" } else { step });
+    format!("{method} {}", steps.collect::<Vec<_>>().join("/"))
+}
+
 // ------------------------------------------------------------------------------------------------ ways through it
 
 /// Visits every mapping of the document with its JSON pointer; what stands in examples is not part of it.
