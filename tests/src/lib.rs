@@ -1,3 +1,16 @@
-//! What the black-box tests have in common.
+//! What the black-box tests have in common: a running application, the people who use it, their mail.
+//!
+//! ```text
+//! let app = TestApp::start().await;
+//! let ann = app.buyer("ann").await;
+//! let answer = ann.get("/api/user/getUser").await;
+//! assert_eq!(answer.expect(201)["user"]["name"], "ann");
+//! ```
 
+pub mod browser;
 pub mod contract;
+pub mod mail;
+pub mod mongo;
+pub mod picture;
+
+pub use browser::{Answer, Browser, Call, Form};
