@@ -7,10 +7,14 @@
 //! assert_eq!(answer.expect(201)["user"]["name"], "ann");
 //! ```
 
+pub mod app;
 pub mod browser;
 pub mod contract;
 pub mod mail;
 pub mod mongo;
+pub mod people;
 pub mod picture;
 
+pub use app::TestApp;
 pub use browser::{Answer, Browser, Call, Form};
+pub use people::{Buyer, Seller};
