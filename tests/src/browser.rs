@@ -262,11 +262,12 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The JSON body, having checked the status.
+    /// The JSON body, having checked the status. `Null` if the answer does not claim to be JSON.
     #[track_caller]
     pub fn expect(&self, status: u16) -> Value {
         assert_eq!(self.status, status, "{} answered {}", self.request, self.text());
-        self.json()
+        let kind = self.headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        if kind.contains("json") { self.json() } else { Value::Null }
     }
 
     /// The body of a refusal: status, `success: false` and the stable code are as expected, and there is a message.

@@ -4,7 +4,7 @@
 use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc};
 
 use actix_web::{
-    Error as ActixError, FromRequest, HttpMessage as _, HttpRequest, HttpResponse,
+    Error as ActixError, FromRequest, HttpMessage as _, HttpRequest,
     body::{BoxBody, MessageBody},
     cookie::{self, Cookie},
     dev::{Payload, ServiceRequest, ServiceResponse},
@@ -133,45 +133,29 @@ impl FromRequest for Seller {
     }
 }
 
-/// Middleware, outermost but for CORS: names the request, logs and counts it, turns every failure
-/// into the envelope, and finishes what changes anything although the client may have gone.
+/// Middleware, outermost but for CORS: names the request, logs and counts it, and finishes what
+/// changes anything although the client may have gone.
 pub async fn conduct(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, ActixError> {
     let id = Id::<()>::new().hex();
-    let (method, path) = (request.method().clone(), request.path().to_owned());
-    let span = info_span!("request", id, %method, path);
+    let method = request.method().clone();
+    let span = info_span!("request", id, %method, path = request.path());
     let tasks = app(&request).tasks.clone();
-    let http = request.request().clone();
-    let work = REQUEST_ID.scope(
-        id.clone(),
-        async move {
-            // A panic is a bug; it costs this one request.
-            match AssertUnwindSafe(next.call(request)).catch_unwind().await {
-                Ok(Ok(response)) => response.map_into_boxed_body().into_parts().1,
-                Ok(Err(failure)) => HttpResponse::from_error(failure).map_into_boxed_body(),
-                Err(_) => {
-                    let panic = Error::Unexpected(anyhow::anyhow!("a handler panicked"));
-                    actix_web::ResponseError::error_response(&panic)
-                }
-            }
-        }
-        .instrument(span.clone()),
-    );
-    let mut response = if changes_something(&method) {
+    let detached = changes_something(&method);
+    let work = REQUEST_ID.scope(id.clone(), next.call(request).instrument(span.clone()));
+    let answered = if detached {
         // The client may leave at any moment, and its page reload does. The work goes on in a task
         // of its own; a shutdown waits for it.
-        match actix_web::rt::spawn(tasks.track_future(work)).await {
-            Ok(response) => response,
-            Err(failure) => {
-                span.in_scope(|| error!(%failure, "a request's task was lost"));
-                HttpResponse::InternalServerError().finish()
-            }
-        }
+        actix_web::rt::spawn(tasks.track_future(work)).await.unwrap_or_else(|failure| {
+            span.in_scope(|| error!(%failure, "a request's task was lost"));
+            Err(Error::Unexpected(failure.into()).into())
+        })
     } else {
         work.await
     };
+    let mut response = answered?.map_into_boxed_body();
     if let Ok(value) = header::HeaderValue::from_str(&id) {
         response.headers_mut().insert(header::HeaderName::from_static("x-request-id"), value);
     }
@@ -179,7 +163,25 @@ pub async fn conduct(
     metrics::counter!("http_requests_total", "method" => method.to_string(), "status" => status.as_str().to_owned())
         .increment(1);
     span.in_scope(|| tracing::debug!(status = status.as_u16(), "answered"));
-    Ok(ServiceResponse::new(http, response))
+    Ok(response)
+}
+
+/// Middleware around each endpoint: a panic is a bug, and costs this one request.
+///
+/// It sits here and not further out because the answer needs the request, which must not be cloned
+/// before the router has seen it.
+pub async fn contain_panics(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, ActixError> {
+    let http = request.request().clone();
+    match AssertUnwindSafe(next.call(request)).catch_unwind().await {
+        Ok(answered) => answered.map(ServiceResponse::map_into_boxed_body),
+        Err(_) => {
+            let panic = Error::Unexpected(anyhow::anyhow!("a handler panicked"));
+            Ok(ServiceResponse::new(http, actix_web::ResponseError::error_response(&panic)))
+        }
+    }
 }
 
 /// Middleware: refuses changes from foreign pages, resolves who is calling, and looks after the

@@ -1,11 +1,15 @@
 //! The route table: every URL prefix and the folder that answers it. Misspellings are the wire's.
 
-use actix_web::{Handler, HttpResponse, Responder, Route as ActixRoute, http::Method, web};
+use actix_web::{
+    Handler, HttpResponse, Responder, Route as ActixRoute, http::Method, middleware::from_fn, web,
+};
 
 use crate::{
     conversations, coupons,
     error::{Refusal, Result},
-    events, messages, operation, orders, payments, products, shops, users, withdrawals,
+    events,
+    identity::contain_panics,
+    messages, operation, orders, payments, products, shops, users, withdrawals,
 };
 
 /// One endpoint: method, URL tail, handler.
@@ -114,7 +118,7 @@ pub(crate) fn mount(app: &mut web::ServiceConfig) {
     }
     for (path, services) in resources {
         let resource = services.into_iter().fold(web::resource(path), actix_web::Resource::route);
-        app.service(resource.default_service(web::to(method_not_allowed)));
+        app.service(resource.default_service(web::to(method_not_allowed)).wrap(from_fn(contain_panics)));
     }
 }
 

@@ -250,7 +250,8 @@ mod tests {
 
     fn scratch(name: &str) -> Scratch {
         let dir = std::env::temp_dir().join(format!("souk-binary-{}-{name}", std::process::id()));
-        Scratch::in_dir(&dir).unwrap()
+        std::fs::create_dir_all(&dir).unwrap();
+        Scratch(dir)
     }
 
     #[test]
