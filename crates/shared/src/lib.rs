@@ -2,6 +2,7 @@
 //! database. Nothing here knows the web.
 
 pub mod auth;
+pub mod chat;
 pub mod clock;
 pub mod config;
 pub mod db;

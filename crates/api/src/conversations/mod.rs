@@ -1,7 +1,18 @@
-//! To be filled.
+//! Conversations: one for each pair of a user and a shop, found by its members. Its name is derived
+//! here and never believed, so nobody can open somebody else's conversation beforehand.
 
-use crate::routes::Route;
+mod handlers;
+mod wire;
+
+pub mod store;
+
+use crate::routes::{Route, get, post, put};
 
 pub(crate) fn routes() -> Vec<Route> {
-    vec![]
+    vec![
+        post("/create-new-conversation", handlers::open),
+        get("/get-all-conversation-user/{id}", handlers::of_user),
+        get("/get-all-conversation-seller/{id}", handlers::of_shop),
+        put("/update-last-message/{id}", handlers::set_last_message),
+    ]
 }

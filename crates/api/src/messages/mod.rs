@@ -1,7 +1,11 @@
-//! To be filled.
+//! Chat messages: stored here, delivered by the chat server, which watches what is stored.
 
-use crate::routes::Route;
+mod handlers;
+mod store;
+mod wire;
+
+use crate::routes::{Route, get, post};
 
 pub(crate) fn routes() -> Vec<Route> {
-    vec![]
+    vec![post("/create-new-message", handlers::send), get("/get-all-messages/{id}", handlers::list)]
 }

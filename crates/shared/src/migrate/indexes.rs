@@ -16,6 +16,11 @@ fn plain(name: &str, keys: Document) -> IndexModel {
     IndexModel::builder().keys(keys).options(IndexOptions::builder().name(name.to_owned()).build()).build()
 }
 
+fn partial(name: &str, keys: Document, filter: Document) -> IndexModel {
+    let options = IndexOptions::builder().name(name.to_owned()).partial_filter_expression(filter).build();
+    IndexModel::builder().keys(keys).options(options).build()
+}
+
 fn unique(name: &str, keys: Document, partial: Document) -> IndexModel {
     let options =
         IndexOptions::builder().name(name.to_owned()).unique(true).partial_filter_expression(partial).build();
@@ -89,7 +94,11 @@ fn all() -> Vec<(&'static str, Vec<IndexModel>)> {
             "messages",
             vec![
                 plain("messages_conversation", doc! { "conversationId": 1, "createdAt": 1 }),
-                unique("messages_pairing", doc! { "pairing": 1 }, doc! { "pairing": { "$type": "string" } }),
+                partial(
+                    "messages_unclaimed",
+                    doc! { "pairing": 1, "createdAt": 1 },
+                    doc! { "pairing": { "$type": "string" } },
+                ),
             ],
         ),
         ("withdraws", vec![plain("withdraws_seller", doc! { "seller._id": 1, "createdAt": -1 })]),

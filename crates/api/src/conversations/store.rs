@@ -1,0 +1,100 @@
+//! Queries on conversations.
+
+use bson::{Document, doc, oid::ObjectId};
+use futures_util::TryStreamExt as _;
+use mongodb::{error::Result, options::ReturnDocument};
+use shared::{
+    chat,
+    clock::Timestamp,
+    db::{Db, duplicate_key},
+    id::Id,
+    model::{Conversation, Message, Shop, Stored, User},
+};
+
+/// The unique index on a conversation's title.
+const TITLE_INDEX: &str = "conversations_title";
+
+/// How many titles of one pair may be taken by other people's conversations before we give up: the
+/// old server let anybody choose title and members.
+const SQUATTED: usize = 5;
+
+/// Whether an account is there.
+pub(super) async fn exists<T: Stored>(db: &Db, id: ObjectId) -> Result<bool> {
+    let accounts = db.raw::<Document>(T::COLLECTION);
+    Ok(accounts.find_one(doc! { "_id": id }).projection(doc! { "_id": 1 }).await?.is_some())
+}
+
+/// One conversation.
+pub async fn find(db: &Db, id: Id<Conversation>) -> Result<Option<Conversation>> {
+    db.of::<Conversation>().find_one(doc! { "_id": id }).await
+}
+
+/// The conversation of the two, and whether it is new. Two calls at once open one: the title is
+/// unique, and who loses finds what the other has made.
+pub(super) async fn open(
+    db: &Db,
+    user: Id<User>,
+    shop: Id<Shop>,
+    now: Timestamp,
+) -> Result<(Conversation, bool)> {
+    let (user, shop) = (user.hex(), shop.hex());
+    let mut tries = 0;
+    loop {
+        if let Some(conversation) = chat::between(db, &user, &shop).await? {
+            return Ok((conversation, false));
+        }
+        let mut title = format!("{shop}{user}");
+        if tries > 0 {
+            // Taken, and not by these two.
+            title.push_str(&format!("-{tries}"));
+        }
+        let conversation = Conversation {
+            id: Id::new(),
+            title,
+            members: vec![user.clone(), shop.clone()],
+            created_at: Some(now),
+            updated_at: Some(now),
+            ..Conversation::default()
+        };
+        match db.of::<Conversation>().insert_one(&conversation).await {
+            Ok(_) => return Ok((conversation, true)),
+            Err(error) if duplicate_key(&error).as_deref() == Some(TITLE_INDEX) && tries < SQUATTED => {
+                tries += 1;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// All conversations of a user or a shop, the liveliest first.
+pub(super) async fn of_member(db: &Db, member: &str) -> Result<Vec<Conversation>> {
+    db.of::<Conversation>()
+        .find(doc! { "members": member })
+        .sort(doc! { "updatedAt": -1, "_id": -1 })
+        .await?
+        .try_collect()
+        .await
+}
+
+/// Whether somebody has said exactly that in a conversation, as a stored message.
+pub(super) async fn was_said(db: &Db, id: Id<Conversation>, sender: &str, text: &str) -> Result<bool> {
+    let said = doc! { "conversationId": id.hex(), "sender": sender, "text": text };
+    Ok(db.of::<Message>().find_one(said).await?.is_some())
+}
+
+/// Notes what was said last.
+pub(super) async fn set_last(
+    db: &Db,
+    id: Id<Conversation>,
+    sender: &str,
+    text: &str,
+    now: Timestamp,
+) -> Result<Option<Conversation>> {
+    db.of::<Conversation>()
+        .find_one_and_update(
+            doc! { "_id": id, "members": sender },
+            doc! { "$set": { "lastMessage": text, "lastMessageId": sender, "updatedAt": now } },
+        )
+        .return_document(ReturnDocument::After)
+        .await
+}

@@ -1,0 +1,78 @@
+use actix_web::{FromRequest as _, HttpRequest, Responder, web};
+use shared::{
+    chat::{self, Saying, Via},
+    id::Id,
+    model::{Conversation, OutboxJob},
+};
+
+use super::{store, wire};
+use crate::{
+    conversations,
+    error::{Error, Result},
+    extract::{AnyPathId, Json},
+    identity::Caller,
+    media::{CheckedImage, Folder},
+    state::State,
+};
+
+/// `POST /api/messages/create-new-message`: one of the two members says something, as JSON, or as a
+/// form with a picture.
+pub(super) async fn send(
+    caller: Caller,
+    request: HttpRequest,
+    payload: web::Payload,
+    state: State,
+) -> Result<impl Responder> {
+    let (words, picture) = read(&request, payload).await?;
+    let sender = words.sender()?;
+    caller.act_as_member(&sender)?;
+    let conversation = words.conversation()?;
+    let text = words.text(picture.is_some())?;
+    let members =
+        conversations::store::find(&state.db, conversation).await?.ok_or(wire::NO_CONVERSATION)?.members;
+    if !members.contains(&sender) {
+        return Err(Error::from(wire::NOT_A_MEMBER));
+    }
+
+    let picture = match picture {
+        Some(image) => Some(state.media.store(Folder::Messages, image).await?),
+        None => None,
+    };
+    let saying = Saying { conversation, sender, text, picture };
+    let recorded = chat::record(&state.db, Via::Rest, &saying, state.clock.now()).await;
+    if let (Ok(None) | Err(_), Some(picture)) = (&recorded, saying.picture) {
+        // Nothing refers to it.
+        state.outbox.add(OutboxJob::DeleteMedia { public_id: picture.public_id }).await?;
+    }
+    let message = recorded?.ok_or(wire::NO_CONVERSATION)?.message;
+    Ok(wire::sent(&state.config, &message))
+}
+
+async fn read(
+    request: &HttpRequest,
+    payload: web::Payload,
+) -> Result<(wire::NewMessage, Option<CheckedImage>)> {
+    let words = Json::<wire::NewMessage>::from_request(request, &mut payload.into_inner()).await?;
+    Ok((words.0, None))
+}
+
+/// `GET /api/messages/get-all-messages/{id}`: everything said in a conversation, oldest first. An
+/// unknown conversation has no messages.
+pub(super) async fn list(
+    caller: Caller,
+    id: AnyPathId<Conversation>,
+    state: State,
+) -> Result<impl Responder> {
+    if caller.user.is_none() && caller.shop.is_none() && !caller.is_accepted_bare() {
+        return Err(Error::Unauthenticated);
+    }
+    let Some(id) = id.0 else { return Ok(wire::list(&state.config, &[])) };
+    let Some(conversation) = conversations::store::find(&state.db, id).await? else {
+        return Ok(wire::list(&state.config, &[]));
+    };
+    let own = [caller.user.map(Id::hex), caller.shop.map(Id::hex)];
+    if !caller.is_accepted_bare() && !own.iter().flatten().any(|id| conversation.members.contains(id)) {
+        return Err(Error::from(wire::NOT_A_MEMBER));
+    }
+    Ok(wire::list(&state.config, &store::of_conversation(&state.db, id).await?))
+}

@@ -1,0 +1,260 @@
+//! Messages: written and read by the two members alone, stored once however they are announced.
+
+use bson::{DateTime, Document, doc};
+use serde_json::{Value, json};
+use shared::{
+    chat::{self, Saying, Via},
+    id::Id,
+    model::Conversation,
+};
+use tests::{Browser, Buyer, Form, Seller, TestApp};
+
+const SEND: &str = "/api/messages/create-new-message";
+
+/// A shopper, a shop and their conversation.
+struct Chat {
+    app: TestApp,
+    ann: Buyer,
+    bobs: Seller,
+    id: Id<Conversation>,
+}
+
+impl Chat {
+    async fn start() -> Self {
+        Self::with(&[]).await
+    }
+
+    async fn with(settings: &[(&str, &str)]) -> Self {
+        let app = TestApp::with(settings).await;
+        let (ann, bobs) = (app.buyer("ann").await, app.seller("bobs").await);
+        let wanted = json!({ "userId": ann.id.hex(), "sellerId": bobs.id.hex() });
+        let opened = ann.post("/api/conversation/create-new-conversation").json(&wanted).await.expect(201);
+        let id = opened["conversation"]["_id"].as_str().unwrap().parse().unwrap();
+        Self { app, ann, bobs, id }
+    }
+
+    fn saying(&self, sender: impl std::fmt::Display, text: &str) -> Value {
+        json!({ "conversationId": self.id.hex(), "sender": sender.to_string(), "text": text })
+    }
+
+    fn path(&self) -> String {
+        format!("/api/messages/get-all-messages/{}", self.id)
+    }
+
+    async fn texts(&self) -> Vec<String> {
+        let read = self.ann.get(&self.path()).await.expect(201);
+        let text = |message: &Value| message["text"].as_str().unwrap().to_owned();
+        read["messages"].as_array().unwrap().iter().map(text).collect()
+    }
+
+    async fn by_socket(&self, text: &str) -> chat::Recorded {
+        let saying =
+            Saying { conversation: self.id, sender: self.ann.id.hex(), text: text.to_owned(), picture: None };
+        chat::record(&self.app.db, Via::Socket, &saying, self.app.clock.now()).await.unwrap().unwrap()
+    }
+
+    async fn by_rest(&self, text: &str) -> Value {
+        self.ann.post(SEND).json(&self.saying(self.ann.id, text)).await.expect(201)["message"].clone()
+    }
+}
+
+async fn stored(browser: &Browser, body: &Value) -> Value {
+    browser.post(SEND).json(body).await.expect(201)["message"].clone()
+}
+
+#[tokio::test]
+async fn both_members_write_and_read_oldest_first() {
+    let chat = Chat::start().await;
+    let first = stored(&chat.ann, &chat.saying(chat.ann.id, "Is it bright?")).await;
+    assert_eq!(first["sender"], chat.ann.id.hex());
+    assert_eq!(first["conversationId"], chat.id.hex());
+    assert!(first.get("images").is_none() && first.get("pairing").is_none(), "{first}");
+    let second = stored(&chat.bobs, &chat.saying(chat.bobs.id, "Very")).await;
+    for browser in [&chat.ann.browser, &chat.bobs.browser] {
+        let read = browser.get(&chat.path()).await.expect(201);
+        assert_eq!(read["messages"], json!([first, second]));
+    }
+}
+
+#[tokio::test]
+async fn messages_are_sorted_by_time_and_not_by_where_they_lie() {
+    let chat = Chat::start().await;
+    let messages = chat.app.db.raw::<Document>("messages");
+    for (text, millis) in [("late", 3_000), ("early", 1_000), ("between", 2_000)] {
+        let at = DateTime::from_millis(millis);
+        let old = doc! { "conversationId": chat.id.hex(), "sender": chat.ann.id.hex(), "text": text, "createdAt": at };
+        messages.insert_one(old).await.unwrap();
+    }
+    assert_eq!(chat.texts().await, ["early", "between", "late"]);
+}
+
+#[tokio::test]
+async fn a_burst_keeps_its_order_although_the_clock_stands_still_between_two() {
+    let chat = Chat::start().await;
+    let said: Vec<String> = (0..40).map(|i| format!("message {i}")).collect();
+    for text in &said {
+        chat.by_rest(text).await;
+    }
+    assert_eq!(chat.texts().await, said);
+}
+
+#[tokio::test]
+async fn nobody_else_writes_or_reads() {
+    let chat = Chat::start().await;
+    let (eve, other) = (chat.app.buyer("eve").await, chat.app.seller("other").await);
+    let anns = chat.saying(chat.ann.id, "x");
+
+    chat.app.browser().post(SEND).json(&anns).await.refused(401, "unauthenticated");
+    chat.app.browser().get(&chat.path()).await.refused(401, "unauthenticated");
+    for (browser, own) in [(&eve.browser, eve.id.hex()), (&other.browser, other.id.hex())] {
+        browser.post(SEND).json(&anns).await.refused(403, "not_yours");
+        browser.post(SEND).json(&chat.saying(own, "x")).await.refused(403, "not_a_member");
+        browser.get(&chat.path()).await.refused(403, "not_a_member");
+    }
+    // Nor does a member speak for the other.
+    chat.bobs.post(SEND).json(&anns).await.refused(403, "not_yours");
+    assert!(chat.texts().await.is_empty());
+}
+
+#[tokio::test]
+async fn bad_input_is_refused_in_words() {
+    let chat = Chat::start().await;
+    let ann = chat.ann.id;
+    for bad in [
+        json!({}),
+        json!({ "conversationId": chat.id.hex(), "sender": ann.hex() }),
+        chat.saying(ann, ""),
+        chat.saying(ann, &"x".repeat(5001)),
+        json!({ "conversationId": chat.id.hex(), "sender": ann.hex(), "text": { "$gt": "" } }),
+        json!({ "conversationId": { "$ne": null }, "sender": ann.hex(), "text": "x" }),
+        json!({ "conversationId": chat.id.hex(), "sender": null, "text": "x" }),
+        json!({ "conversationId": "undefined", "sender": ann.hex(), "text": "x" }),
+    ] {
+        chat.ann.post(SEND).json(&bad).await.expect(400);
+    }
+    let nowhere = json!({ "conversationId": Id::<()>::new().hex(), "sender": ann.hex(), "text": "x" });
+    chat.ann.post(SEND).json(&nowhere).await.refused(404, "conversation_not_found");
+    chat.ann.post(SEND).body("application/json", "{").await.expect(400);
+    assert!(chat.texts().await.is_empty());
+}
+
+#[tokio::test]
+async fn text_is_stored_as_it_was_typed() {
+    let chat = Chat::start().await;
+    // Blanks get through the shopper's page, and `undefined` is a word like any other here.
+    let said = ["   ", "undefined", "null", " a\nb ", "<b>🌶</b>", &"ä".repeat(5000)];
+    for text in said {
+        chat.by_rest(text).await;
+    }
+    assert_eq!(chat.texts().await, said);
+}
+
+#[tokio::test]
+async fn an_unknown_conversation_has_no_messages() {
+    let chat = Chat::start().await;
+    for id in [Id::<()>::new().hex(), "undefined".to_owned()] {
+        let read = chat.ann.get(&format!("/api/messages/get-all-messages/{id}")).await.expect(201);
+        assert_eq!(read["messages"], json!([]));
+    }
+}
+
+#[tokio::test]
+async fn the_client_on_this_machine_needs_no_cookie() {
+    let chat = Chat::with(&[("AUTH_MODE", "auto")]).await;
+    let bare = chat.app.browser();
+    stored(&bare, &chat.saying(chat.ann.id, "hello")).await;
+    assert_eq!(bare.get(&chat.path()).await.expect(201)["messages"][0]["text"], "hello");
+    // Membership is checked all the same, and so is a credential that is present.
+    let eve = chat.app.buyer("eve").await;
+    bare.post(SEND).json(&chat.saying(eve.id, "x")).await.refused(403, "not_a_member");
+    eve.post(SEND).json(&chat.saying(chat.ann.id, "x")).await.refused(403, "not_yours");
+    bare.post(SEND)
+        .header("x-forwarded-for", "203.0.113.9")
+        .json(&chat.saying(chat.ann.id, "x"))
+        .await
+        .expect(401);
+}
+
+#[tokio::test]
+async fn a_message_announced_both_ways_is_stored_once() {
+    let chat = Chat::start().await;
+    let socket = chat.by_socket("Is it bright?").await;
+    assert!(!socket.paired);
+    assert_eq!(chat.by_rest("Is it bright?").await["_id"], socket.message.id.hex());
+    let rest = chat.by_rest("And small?").await;
+    let socket = chat.by_socket("And small?").await;
+    assert!(socket.paired);
+    assert_eq!(rest["_id"], socket.message.id.hex());
+    assert_eq!(chat.texts().await, ["Is it bright?", "And small?"]);
+}
+
+#[tokio::test]
+async fn the_same_words_twice_are_two_messages() {
+    let chat = Chat::start().await;
+    // In every order in which two announcements of each of two messages can come.
+    for order in ["srsr", "ssrr", "rsrs", "rrss", "srrs", "rssr", "ss", "rr"] {
+        let text = format!("ok {order}");
+        for way in order.chars() {
+            match way {
+                's' => drop(chat.by_socket(&text).await),
+                _ => drop(chat.by_rest(&text).await),
+            }
+        }
+        let count = chat.texts().await.iter().filter(|said| **said == text).count();
+        assert_eq!(count, 2, "{order}");
+    }
+}
+
+#[tokio::test]
+async fn an_announcement_is_claimed_for_half_a_minute_only() {
+    let chat = Chat::start().await;
+    chat.by_socket("good morning").await;
+    chat.app.clock.advance(31_000);
+    chat.by_rest("good morning").await;
+    assert_eq!(chat.texts().await.len(), 2);
+}
+
+#[tokio::test]
+async fn both_ways_at_once_store_every_message_once() {
+    let chat = Chat::start().await;
+    for round in 0..15 {
+        // Four times the same text, each announced both ways, all at the same time.
+        let text = format!("round {round}");
+        let sockets = futures_util::future::join_all((0..4).map(|_| chat.by_socket(&text)));
+        let rests = futures_util::future::join_all((0..4).map(|_| chat.by_rest(&text)));
+        tokio::join!(sockets, rests);
+        let count = chat.texts().await.iter().filter(|said| **said == text).count();
+        assert_eq!(count, 4, "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_picture_is_stored_with_its_message_and_shown_to_both() {
+    let chat = Chat::start().await;
+    let form = |text: &str| {
+        Form::new()
+            .picture("images")
+            .text("conversationId", chat.id)
+            .text("sender", chat.ann.id)
+            .text("text", text)
+    };
+    let with_text = chat.ann.post(SEND).form(form("Like this one?")).await.expect(201)["message"].clone();
+    assert_eq!(with_text["text"], "Like this one?");
+    let alone = chat.ann.post(SEND).form(form("")).await.expect(201)["message"].clone();
+    assert_eq!(alone["text"], "");
+    let read = chat.bobs.get(&chat.path()).await.expect(201);
+    assert_eq!(read["messages"], json!([with_text, alone]));
+    let url = alone["images"]["url"].as_str().unwrap();
+    let picture = reqwest::get(url).await.unwrap();
+    assert_eq!(picture.status(), 200);
+    assert_eq!(picture.headers()["content-type"], "image/png");
+
+    let nothing = Form::new().text("conversationId", chat.id).text("sender", chat.ann.id);
+    chat.ann.post(SEND).form(nothing).await.expect(400);
+    let text = Form::new().file("images", "a.png", "image/png", b"<script>".to_vec()).text("text", "x");
+    chat.ann
+        .post(SEND)
+        .form(text.text("conversationId", chat.id).text("sender", chat.ann.id))
+        .await
+        .expect(415);
+}
