@@ -1,7 +1,7 @@
 //! Who is calling. Middleware resolves it once for each request, awaiting the database where it must;
 //! the extractors here only read the result.
 
-use std::{net::IpAddr, panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use actix_web::{
     Error as ActixError, FromRequest, HttpMessage as _, HttpRequest,
@@ -14,8 +14,9 @@ use actix_web::{
 };
 use futures_util::FutureExt as _;
 use shared::{
+    arrival::{Arrival, FORWARDING_HEADERS},
     auth::{Credentials, Identity, Kind, MARKER, MARKER_COOKIE, SELLER_COOKIE, USER_COOKIE, resolve},
-    config::{AuthMode, Config, SameSite},
+    config::{Config, SameSite},
     id::Id,
     model::{Shop, User},
 };
@@ -191,7 +192,7 @@ pub async fn identify(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, ActixError> {
     let app = app(&request);
-    if changes_something(request.method()) && !origin_is_welcome(&request, &app.config) {
+    if changes_something(request.method()) && !arrival(&request).origin_is_welcome(&app.config) {
         return Ok(request.error_response(Error::from(FOREIGN_ORIGIN)));
     }
     let credentials = credentials(&request);
@@ -208,7 +209,7 @@ pub async fn identify(
         shop: identity.shop,
         admin: identity.admin,
         credential: credentials.any(),
-        bare_accepted: bare_is_accepted(&request, &app.config),
+        bare_accepted: arrival(&request).bare_is_accepted(&app.config),
     });
     let mut response = next.call(request).await?.map_into_boxed_body();
     mend_cookies(&mut response, &app.config, &credentials, identity)?;
@@ -243,71 +244,14 @@ fn credentials(request: &ServiceRequest) -> Credentials {
     }
 }
 
-/// The `host[:port]` part of an origin.
-fn authority(origin: &str) -> &str {
-    origin.split_once("://").map_or(origin, |(_, rest)| rest)
-}
-
-fn host_of(authority: &str) -> &str {
-    match authority.rsplit_once(':') {
-        // `[::1]` has colons of its own.
-        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
-        _ => authority,
-    }
-}
-
-/// Whether the `Host` that the caller used is a name of ours. A page elsewhere that has its own name
-/// pointed at this machine (DNS rebinding) cannot pretend that.
-fn host_is_ours(request: &ServiceRequest, config: &Config) -> bool {
-    let host = request.head().headers().get(header::HOST).and_then(|value| value.to_str().ok());
-    let host = host_of(host.unwrap_or_default()).to_ascii_lowercase();
-    host == "localhost"
-        || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
-        || host == host_of(authority(&config.public_url))
-        || config.client_origins.iter().any(|origin| host == host_of(authority(origin)))
-}
-
-/// Whether an origin may read answers and, with cookies, make changes.
-pub fn origin_is_listed(origin: &str, config: &Config) -> bool {
-    config.client_origins.iter().any(|listed| listed == origin) || origin_of(&config.public_url) == origin
-}
-
-/// Scheme and authority of an address.
-fn origin_of(url: &str) -> &str {
-    let start = url.find("://").map_or(0, |i| i + 3);
-    let end = url.get(start..).and_then(|rest| rest.find('/')).map_or(url.len(), |i| start + i);
-    url.get(..end).unwrap_or(url)
-}
-
-fn origin_is_welcome(request: &ServiceRequest, config: &Config) -> bool {
-    let Some(origin) = request.headers().get(header::ORIGIN) else { return true };
-    let Ok(origin) = origin.to_str() else { return false };
-    if origin_is_listed(origin, config) {
-        return true;
-    }
-    // The page came from this very address, and the address is a name of ours.
-    let host = request.headers().get(header::HOST).and_then(|value| value.to_str().ok());
-    host.is_some_and(|host| host == authority(origin)) && host_is_ours(request, config)
-}
-
-/// Whether a call without a credential is accepted on the routes where the client sends none.
-fn bare_is_accepted(request: &ServiceRequest, config: &Config) -> bool {
-    match config.auth_mode {
-        AuthMode::Strict => false,
-        AuthMode::Compat => {
-            let ours = host_is_ours(request, config);
-            if ours {
-                metrics::counter!("bare_calls_total").increment(1);
-            }
-            ours
-        }
-        AuthMode::Auto => {
-            let forwarded = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"]
-                .iter()
-                .any(|name| request.headers().contains_key(*name));
-            let local = request.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback());
-            !config.is_production() && local && !forwarded && host_is_ours(request, config)
-        }
+/// Where a request comes from, as the rules shared with the chat server want to know it.
+fn arrival(request: &ServiceRequest) -> Arrival<'_> {
+    let text = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
+    Arrival {
+        host: text(header::HOST),
+        origin: text(header::ORIGIN),
+        peer: request.peer_addr().map(|peer| peer.ip()),
+        forwarded: FORWARDING_HEADERS.iter().any(|name| request.headers().contains_key(*name)),
     }
 }
 

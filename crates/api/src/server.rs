@@ -4,11 +4,12 @@ use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use actix_cors::Cors;
 use actix_web::{App as ActixApp, HttpServer, dev::ServerHandle, middleware::from_fn, web};
+use shared::arrival::origin_is_listed;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    identity::{conduct, identify, origin_is_listed},
+    identity::{conduct, identify},
     outbox, routes,
     state::App,
 };

@@ -1,6 +1,7 @@
 //! What the API and the chat server share: stored models, ids, money, sessions, settings and the
 //! database. Nothing here knows the web.
 
+pub mod arrival;
 pub mod auth;
 pub mod chat;
 pub mod clock;

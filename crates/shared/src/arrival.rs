@@ -1,0 +1,150 @@
+//! How a call arrived, and what follows for trusting it: the same rules for a request and for a
+//! socket's handshake.
+
+use std::net::IpAddr;
+
+use crate::config::{AuthMode, Config};
+
+/// Headers that a proxy adds. With one of them the peer is not the caller.
+pub const FORWARDING_HEADERS: [&str; 5] =
+    ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"];
+
+/// What a call says about where it comes from.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Arrival<'a> {
+    /// The `Host` that it was sent to.
+    pub host: Option<&'a str>,
+    /// The `Origin` that a browser named. One that is not text counts as a foreign one: pass `""`.
+    pub origin: Option<&'a str>,
+    /// The other end of the connection.
+    pub peer: Option<IpAddr>,
+    /// It carries one of the [`FORWARDING_HEADERS`].
+    pub forwarded: bool,
+}
+
+impl Arrival<'_> {
+    /// Whether the `Host` that the caller used is a name of ours. A page elsewhere that has its own
+    /// name pointed at this machine (DNS rebinding) cannot pretend that.
+    pub fn host_is_ours(&self, config: &Config) -> bool {
+        let host = host_of(self.host.unwrap_or_default()).to_ascii_lowercase();
+        host == "localhost"
+            || host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+            || host == host_of(authority(&config.public_url))
+            || config.client_origins.iter().any(|origin| host == host_of(authority(origin)))
+    }
+
+    /// Whether it comes from no page at all, or from one that may act here.
+    pub fn origin_is_welcome(&self, config: &Config) -> bool {
+        let Some(origin) = self.origin else { return true };
+        // Or the page came from this very address, and the address is a name of ours.
+        origin_is_listed(origin, config)
+            || (self.host.is_some_and(|host| host == authority(origin)) && self.host_is_ours(config))
+    }
+
+    /// Whether it is accepted without a credential where the client sends none.
+    pub fn bare_is_accepted(&self, config: &Config) -> bool {
+        match config.auth_mode {
+            AuthMode::Strict => false,
+            AuthMode::Compat => {
+                let ours = self.host_is_ours(config);
+                if ours {
+                    metrics::counter!("bare_calls_total").increment(1);
+                }
+                ours
+            }
+            AuthMode::Auto => {
+                let local = self.peer.is_some_and(|peer| peer.to_canonical().is_loopback());
+                !config.is_production() && local && !self.forwarded && self.host_is_ours(config)
+            }
+        }
+    }
+}
+
+/// Whether an origin may read answers and, with cookies, make changes.
+pub fn origin_is_listed(origin: &str, config: &Config) -> bool {
+    config.client_origins.iter().any(|listed| listed == origin) || origin_of(&config.public_url) == origin
+}
+
+/// Scheme and authority of an address.
+fn origin_of(url: &str) -> &str {
+    let start = url.find("://").map_or(0, |i| i + 3);
+    let end = url.get(start..).and_then(|rest| rest.find('/')).map_or(url.len(), |i| start + i);
+    url.get(..end).unwrap_or(url)
+}
+
+/// The `host[:port]` part of an origin.
+fn authority(origin: &str) -> &str {
+    let rest = origin.split_once("://").map_or(origin, |(_, rest)| rest);
+    rest.split_once('/').map_or(rest, |(authority, _)| authority)
+}
+
+fn host_of(authority: &str) -> &str {
+    match authority.rsplit_once(':') {
+        // `[::1]` has colons of its own.
+        Some((host, port)) if port.bytes().all(|b| b.is_ascii_digit()) => host,
+        _ => authority,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(pairs: &[(&str, &str)]) -> Config {
+        Config::read(|name| pairs.iter().find(|(n, _)| *n == name).map(|(_, v)| (*v).to_owned())).unwrap()
+    }
+
+    #[test]
+    fn only_names_of_ours_are_ours() {
+        let config =
+            config(&[("PUBLIC_URL", "https://shop.example/base"), ("CLIENT_URL", "https://app.example")]);
+        for (host, ours) in [
+            ("localhost:5000", true),
+            ("127.0.0.1", true),
+            ("[::1]:5000", true),
+            ("[::ffff:127.0.0.1]", true),
+            ("shop.example", true),
+            ("APP.example:443", true),
+            ("evil.example", false),
+            ("", false),
+        ] {
+            assert_eq!(
+                Arrival { host: Some(host), ..Arrival::default() }.host_is_ours(&config),
+                ours,
+                "{host}"
+            );
+        }
+    }
+
+    #[test]
+    fn bare_calls_come_from_this_machine_without_a_proxy() {
+        let config = config(&[]);
+        let local = Arrival {
+            host: Some("localhost:4000"),
+            origin: None,
+            peer: Some("::ffff:127.0.0.1".parse().unwrap()),
+            forwarded: false,
+        };
+        assert!(local.bare_is_accepted(&config));
+        assert!(!Arrival { forwarded: true, ..local }.bare_is_accepted(&config));
+        assert!(!Arrival { host: Some("evil.example"), ..local }.bare_is_accepted(&config));
+        assert!(!Arrival { peer: Some("10.0.0.1".parse().unwrap()), ..local }.bare_is_accepted(&config));
+    }
+
+    #[test]
+    fn pages_of_others_are_foreign() {
+        let config = config(&[("CLIENT_URL", "http://localhost:5173")]);
+        let from = |origin| Arrival { host: Some("localhost:4000"), origin, ..Arrival::default() };
+        for (origin, welcome) in [
+            (None, true),
+            (Some("http://localhost:5173"), true),
+            (Some("http://localhost:4000"), true),
+            (Some("http://localhost:5000"), true),
+            (Some("http://evil.example"), false),
+            (Some("null"), false),
+            (Some(""), false),
+        ] {
+            assert_eq!(from(origin).origin_is_welcome(&config), welcome, "{origin:?}");
+        }
+    }
+}
