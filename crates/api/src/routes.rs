@@ -1,7 +1,10 @@
 //! The route table: every URL prefix and the folder that answers it. Misspellings are the wire's.
 
 use actix_web::{
-    Handler, HttpResponse, Responder, Route as ActixRoute, http::Method, middleware::from_fn, web,
+    Handler, HttpResponse, Responder, Route as ActixRoute,
+    http::Method,
+    middleware::{Compress, from_fn},
+    web,
 };
 
 use crate::{
@@ -17,6 +20,14 @@ pub(crate) struct Route {
     method: Method,
     tail: &'static str,
     service: ActixRoute,
+}
+
+impl Route {
+    /// Compresses its answers for those who can read that. For long lists: short answers are not worth
+    /// the time.
+    pub(crate) fn compressed(self) -> Self {
+        Self { service: self.service.wrap(Compress::default()), ..self }
+    }
 }
 
 /// A `GET` endpoint.

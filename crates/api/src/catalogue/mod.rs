@@ -1,1 +1,8 @@
-//! What products and events have in common.
+//! What products and events have in common: both are something that a shop sells, with a name, a
+//! price, pictures and a shelf, and differ in the dates of an event and the reviews of a product.
+//!
+//! Everything here is told which [`shared::model::Kind`] it works on; the folders `products` and
+//! `events` hold the routes and what only one of them has.
+
+pub(crate) mod rules;
+pub(crate) mod store;
