@@ -41,8 +41,8 @@ pub struct App {
 impl App {
     /// Puts the application together from its settings.
     pub fn new(config: Arc<Config>, db: Db, clock: Clock) -> anyhow::Result<Self> {
-        let media = crate::media::from_config(&config)?;
-        let mailer: Arc<dyn Mailer> = crate::mail::from_config(&config)?;
+        let media = crate::media::from_config(&config, &clock)?;
+        let mailer: Arc<dyn Mailer> = crate::mail::from_config(&config, &clock)?;
         let gateways = Gateways::from_config(&config);
         let outbox = Outbox::new(db.clone(), clock.clone(), mailer, Arc::clone(&media), gateways.clone());
         Ok(Self {

@@ -1,8 +1,17 @@
 //! Sending mail: SMTP where it is set up, else files that a person can open.
 
+mod files;
+mod smtp;
+
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use shared::config::Config;
+use lettre::{
+    Message,
+    message::{Mailbox, header::ContentType},
+};
+use shared::{clock::Clock, config::Config};
+
+use crate::outbox::Permanent;
 
 /// One mail in plain text.
 #[derive(Clone, Debug)]
@@ -24,6 +33,91 @@ pub trait Mailer: Send + Sync {
 }
 
 /// The mailer that the settings ask for.
-pub fn from_config(_config: &Config) -> anyhow::Result<Arc<dyn Mailer>> {
-    anyhow::bail!("not built yet")
+pub fn from_config(config: &Config, clock: &Clock) -> anyhow::Result<Arc<dyn Mailer>> {
+    Ok(match &config.smtp {
+        Some(settings) => {
+            let sender = settings.user.as_deref().and_then(|user| user.parse().ok());
+            Arc::new(smtp::Smtp::new(settings, Writer::new(sender, clock.clone())?)?)
+        }
+        None => {
+            Arc::new(files::Files::new(config.mail_outbox_dir.clone(), Writer::new(None, clock.clone())?))
+        }
+    })
+}
+
+/// Puts messages together.
+struct Writer {
+    sender: Mailbox,
+    clock: Clock,
+}
+
+impl Writer {
+    /// From that address, or from one that says what this is where the settings name none.
+    fn new(sender: Option<lettre::Address>, clock: Clock) -> anyhow::Result<Self> {
+        let address = match sender {
+            Some(address) => address,
+            None => "souk@localhost".parse()?,
+        };
+        Ok(Self { sender: Mailbox::new(Some("Souk".to_owned()), address), clock })
+    }
+
+    /// The message. An address that is none will not become one by trying again.
+    fn write(&self, mail: &Mail) -> anyhow::Result<Message> {
+        let to: lettre::Address =
+            mail.to.trim().parse().map_err(|why| Permanent::new(format!("the recipient: {why}")))?;
+        let id = format!("<{}@{}>", crate::media::random_name()?, self.sender.email.domain());
+        let message = Message::builder()
+            .from(self.sender.clone())
+            .to(Mailbox::new(None, to))
+            .subject(mail.subject.replace(|c: char| c.is_control(), " "))
+            .date(self.clock.now().to_system_time())
+            // lettre's own would carry the name of this machine.
+            .message_id(Some(id))
+            .header(ContentType::TEXT_PLAIN)
+            .body(mail.text.clone())
+            .map_err(|why| Permanent::new(format!("the message: {why}")))?;
+        Ok(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(to: &str, subject: &str) -> anyhow::Result<String> {
+        let writer = Writer::new(None, Clock::default())?;
+        let mail = Mail { to: to.to_owned(), subject: subject.to_owned(), text: "Hello,\nworld".to_owned() };
+        Ok(String::from_utf8(writer.write(&mail)?.formatted())?)
+    }
+
+    #[test]
+    fn a_message_says_who_sent_it_and_has_an_id_of_our_own() {
+        let text = written("ann@example.com", "Activate your account").unwrap();
+        for line in [
+            "From: Souk <souk@localhost>\r\n",
+            "To: ann@example.com\r\n",
+            "Subject: Activate your account\r\n",
+        ] {
+            assert!(text.contains(line), "{text}");
+        }
+        assert!(
+            text.contains("@localhost>\r\n") && text.contains("Date: ") && text.ends_with("Hello,\r\nworld")
+        );
+    }
+
+    #[test]
+    fn nobody_can_add_a_header() {
+        let text = written("ann@example.com", "Hi\r\nBcc: eve@example.com").unwrap();
+        assert!(!text.contains("\nBcc:"), "{text}");
+        for to in [
+            "ann@example.com\r\nBcc: eve@example.com",
+            "ann@example.com, eve@example.com",
+            "ann",
+            "",
+            "<a@b>",
+        ] {
+            let why = written(to, "Hi").unwrap_err();
+            assert!(why.is::<Permanent>(), "{to}: {why}");
+        }
+    }
 }

@@ -1,0 +1,88 @@
+//! Pictures as files of this machine.
+
+use std::{future::Future, io::ErrorKind, path::PathBuf, pin::Pin};
+
+use anyhow::Context as _;
+use shared::model::Picture;
+use tokio::{fs, io::AsyncWriteExt as _};
+
+use super::{CheckedImage, Folder, Media, random_name};
+
+/// Keeps pictures in a directory, served at `/uploads`.
+pub(super) struct Disk {
+    root: PathBuf,
+}
+
+impl Disk {
+    pub(super) const fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    async fn write(&self, folder: Folder, image: CheckedImage) -> anyhow::Result<Picture> {
+        let name = random_name()?;
+        let directory = self.root.join(folder.name());
+        fs::create_dir_all(&directory)
+            .await
+            .with_context(|| format!("the directory {} cannot be made", directory.display()))?;
+        let file_name = format!("{name}.{}", image.extension);
+        // Written aside and renamed: whoever sees the file sees all of it, also after a crash.
+        let aside = directory.join(format!(".{file_name}.part"));
+        let written = async {
+            let mut file = fs::File::create_new(&aside).await?;
+            file.write_all(&image.bytes).await?;
+            file.sync_all().await?;
+            drop(file);
+            fs::rename(&aside, directory.join(&file_name)).await?;
+            fs::File::open(&directory).await?.sync_all().await
+        }
+        .await;
+        if let Err(cause) = written {
+            // It may not be there at all.
+            _ = fs::remove_file(&aside).await;
+            return Err(anyhow::Error::new(cause).context(format!("cannot write to {}", directory.display())));
+        }
+        Ok(Picture {
+            public_id: format!("{}/{name}", folder.name()),
+            url: format!("/uploads/{}/{file_name}", folder.name()),
+        })
+    }
+
+    async fn remove(&self, public_id: &str) -> anyhow::Result<()> {
+        // Names that are not of our making, such as another media host's in old data, are not here.
+        let Some((folder, name)) = public_id.split_once('/') else { return Ok(()) };
+        let Some(folder) = Folder::ALL.into_iter().find(|known| known.name() == folder) else {
+            return Ok(());
+        };
+        if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric()) {
+            return Ok(());
+        }
+        for extension in ["jpg", "png", "webp", "gif"] {
+            match fs::remove_file(self.root.join(folder.name()).join(format!("{name}.{extension}"))).await {
+                Err(cause) if cause.kind() != ErrorKind::NotFound => return Err(cause.into()),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Media for Disk {
+    fn store(
+        &self,
+        folder: Folder,
+        image: CheckedImage,
+    ) -> Pin<Box<dyn Future<Output = anyhow::Result<Picture>> + Send + '_>> {
+        Box::pin(self.write(folder, image))
+    }
+
+    fn delete<'a>(
+        &'a self,
+        public_id: &'a str,
+    ) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + 'a>> {
+        Box::pin(self.remove(public_id))
+    }
+
+    fn describe(&self) -> String {
+        format!("files in {}", self.root.display())
+    }
+}
