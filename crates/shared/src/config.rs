@@ -305,12 +305,22 @@ impl Config {
     /// Reads `.env` from the working directory, then the environment (which wins).
     #[expect(clippy::disallowed_methods, reason = "this is the one door to the environment")]
     pub fn from_env() -> anyhow::Result<Self> {
-        match dotenvy::dotenv() {
+        // Not `dotenv()`, which would also take one from a directory further up.
+        match dotenvy::from_path(".env") {
             Ok(_) => {}
             Err(error) if error.not_found() => {}
             Err(error) => anyhow::bail!(".env cannot be read: {error}"),
         }
         Ok(Self::read(|name| std::env::var(name).ok())?)
+    }
+
+    /// Where this user's programs keep what they can fetch again, if there is a home directory.
+    pub fn user_cache_dir() -> Option<PathBuf> {
+        std::env::var_os("XDG_CACHE_HOME")
+            .map(PathBuf::from)
+            // The specification says to ignore relative ones.
+            .filter(|named| named.is_absolute())
+            .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
     }
 
     /// Reads settings from any source. An empty value counts as absent.

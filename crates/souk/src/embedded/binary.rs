@@ -68,11 +68,7 @@ fn locate_blocking(options: &Options) -> anyhow::Result<PathBuf> {
 
 /// One copy for all checkouts of a user; the installation's own directory where there is no home.
 fn cache_dir(home: &Path) -> PathBuf {
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .filter(|named| named.is_absolute())
-        .or_else(|| std::env::home_dir().map(|home| home.join(".cache")));
-    cache.map_or_else(|| home.join("cache"), |cache| cache.join("souk"))
+    shared::config::Config::user_cache_dir().map_or_else(|| home.join("cache"), |cache| cache.join("souk"))
 }
 
 fn cached_or_fetched(cache: &Path) -> anyhow::Result<PathBuf> {

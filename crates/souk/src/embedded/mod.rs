@@ -17,7 +17,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
 use self::supervise::{Launch, Supervisor};
 
@@ -55,6 +55,18 @@ impl Options {
     pub fn for_tests() -> Self {
         Self { for_tests: true, ..Self::in_home(".souk") }
     }
+}
+
+/// The data directory belongs to another process.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(
+    "another Souk (process {owner}) is already running on the database in {}: stop it, or give this one a directory of \
+     its own with SOUK_HOME",
+    data.display()
+)]
+pub struct InUse {
+    owner: String,
+    data: PathBuf,
 }
 
 /// A running `mongod`. Dropping it kills the process; [`EmbeddedMongo::stop`] shuts it down cleanly.
@@ -255,12 +267,7 @@ impl DataDir {
             Err(TryLockError::WouldBlock) => {
                 let mut owner = String::new();
                 lock.read_to_string(&mut owner).ok();
-                bail!(
-                    "another Souk (process {}) is already running on the database in {}: stop it, or give this one \
-                     a directory of its own with SOUK_HOME",
-                    owner.trim(),
-                    path.display()
-                );
+                return Err(InUse { owner: owner.trim().to_owned(), data: path }.into());
             }
             Err(TryLockError::Error(error)) => return Err(error).with_context(cannot),
         }

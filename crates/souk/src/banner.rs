@@ -1,0 +1,88 @@
+//! What a person reads after the start. The only place that writes to standard output.
+
+use std::fmt::Write as _;
+
+use shared::config::{AuthMode, Config};
+use souk::embedded::EmbeddedMongo;
+
+use crate::{database::without_password, run::Parts};
+
+/// Prints a line for the person who typed the command.
+#[expect(clippy::print_stdout, reason = "commands answer here; the log goes to standard error")]
+pub(crate) fn say(line: &str) {
+    println!("{line}");
+}
+
+/// The banner after a start.
+pub(crate) fn text(config: &Config, parts: Parts, embedded: Option<&EmbeddedMongo>) -> String {
+    let mut rows: Vec<(&str, String)> = Vec::new();
+    if parts.api {
+        rows.push((
+            "API",
+            format!("{} (listening on {} port {})", config.public_url, config.bind, config.port),
+        ));
+        rows.push(("", format!("{}/openapi.yaml describes it", config.public_url)));
+    }
+    if parts.chat {
+        rows.push(("Chat", format!("port {} on {}", config.chat_port, config.bind)));
+    }
+    rows.push(("Database", database(config, embedded)));
+    if parts.api {
+        rows.extend(services(config));
+    }
+    let mut text = format!("\nSouk {} is open.\n\n", env!("CARGO_PKG_VERSION"));
+    for (name, value) in rows {
+        // Writing to a String cannot fail.
+        _ = writeln!(text, "  {name:<10} {value}");
+    }
+    text
+}
+
+fn database(config: &Config, embedded: Option<&EmbeddedMongo>) -> String {
+    match (embedded, &config.database_uri) {
+        (Some(own), _) => format!("its own MongoDB in {} ({})", own.data_dir().display(), own.uri()),
+        (None, Some(uri)) => without_password(uri),
+        (None, None) => "none".to_owned(),
+    }
+}
+
+fn services(config: &Config) -> Vec<(&'static str, String)> {
+    let mail = match &config.smtp {
+        Some(smtp) => format!("{} port {}", smtp.host, smtp.port),
+        None => {
+            format!("files in {}, links also in the log (no SMTP_HOST)", config.mail_outbox_dir.display())
+        }
+    };
+    let media = match &config.cloudinary {
+        Some(cloudinary) => format!("Cloudinary, {}", cloudinary.cloud),
+        None => format!("files in {} (no CLOUDINARY_NAME)", config.upload_dir.display()),
+    };
+    let gateway = |name: &str, real: bool, setting: &str| match real {
+        true => name.to_owned(),
+        false => format!("{name} sandbox (no {setting})"),
+    };
+    let payments = [
+        gateway("Stripe", config.stripe.is_some(), "STRIPE_SECRET_KEY"),
+        gateway("PayPal", config.paypal.is_some(), "PAYPAL_CLIENT_ID"),
+    ];
+    let client = match &config.spa_dir {
+        Some(dir) => format!("{} from {}", config.public_url, dir.display()),
+        None => config.client_origins.join(", "),
+    };
+    let bare = match config.auth_mode {
+        AuthMode::Strict => "AUTH_MODE=strict: every private call needs a session",
+        AuthMode::Auto => {
+            "AUTH_MODE=auto: the client's calls without cookies are accepted from this machine only"
+        }
+        AuthMode::Compat => {
+            "AUTH_MODE=compat: CALLS WITHOUT A SESSION ARE ACCEPTED FROM ANYWHERE. For a closed network only!"
+        }
+    };
+    vec![
+        ("Mail", mail),
+        ("Media", media),
+        ("Payments", payments.join(", ")),
+        ("Client", client),
+        ("Sessions", bare.to_owned()),
+    ]
+}

@@ -1,0 +1,93 @@
+//! The database that the settings ask for: the one at `DB_URL`, or our own.
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use shared::{config::Config, db::Db};
+use souk::embedded::{self, EmbeddedMongo};
+
+/// How long a start waits for a database elsewhere: longer than a restart of it takes.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// An open database, and the server behind it if it is ours.
+pub(crate) struct Database {
+    pub(crate) db: Db,
+    pub(crate) embedded: Option<EmbeddedMongo>,
+}
+
+impl Database {
+    /// Starts our own if no other is set, connects, and waits until it answers.
+    pub(crate) async fn open(config: &Config, app_name: &str) -> anyhow::Result<Self> {
+        let embedded = match &config.database_uri {
+            Some(_) => None,
+            None => Some(embedded::start(embedded_options(config)).await?),
+        };
+        let uri =
+            config.database_uri.as_deref().or(embedded.as_ref().map(EmbeddedMongo::uri)).unwrap_or_default();
+        let db = Db::connect(uri, app_name).await.context("DB_URL cannot be used")?;
+        wait_for(&db)
+            .await
+            .with_context(|| format!("MongoDB at {} does not answer", without_password(uri)))?;
+        Ok(Self { db, embedded })
+    }
+
+    /// Closes the connections, and shuts our own server down. Nothing may use the database any more.
+    pub(crate) async fn close(self) {
+        self.db.client().clone().shutdown().immediate(true).await;
+        if let Some(embedded) = self.embedded {
+            embedded.stop().await;
+        }
+    }
+}
+
+/// Where our own database lives according to the settings.
+pub(crate) fn embedded_options(config: &Config) -> embedded::Options {
+    embedded::Options { mongod: config.mongod.clone(), ..embedded::Options::in_home(&config.home) }
+}
+
+async fn wait_for(db: &Db) -> mongodb::error::Result<()> {
+    let asked = async {
+        loop {
+            match db.ping().await {
+                Err(error) if shared::db::is_unavailable(&error) => {
+                    tracing::warn!("waiting for MongoDB: {error}");
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+                answered => return answered,
+            }
+        }
+    };
+    match tokio::time::timeout(PATIENCE, asked).await {
+        Ok(answered) => answered,
+        // Once more, for the reason.
+        Err(_) => db.ping().await,
+    }
+}
+
+/// The address as it may be shown.
+pub(crate) fn without_password(uri: &str) -> String {
+    let Some((scheme, rest)) = uri.split_once("://") else { return uri.to_owned() };
+    // Whatever an `@` separates from the host is a name and a password.
+    let authority = rest.find(['/', '?']).map_or(rest, |end| rest.split_at(end).0);
+    match authority.rfind('@').and_then(|at| rest.get(at..)) {
+        Some(rest) => format!("{scheme}://…{rest}"),
+        None => uri.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_password;
+
+    #[test]
+    fn an_address_is_shown_without_its_password() {
+        for (uri, shown) in [
+            ("mongodb://127.0.0.1:27017/souk", "mongodb://127.0.0.1:27017/souk"),
+            ("mongodb://ann:p%40ss@db/souk?x=1", "mongodb://…@db/souk?x=1"),
+            ("mongodb+srv://a:b@c.d.net/?appName=e@f", "mongodb+srv://…@c.d.net/?appName=e@f"),
+            ("nonsense", "nonsense"),
+        ] {
+            assert_eq!(without_password(uri), shown);
+        }
+    }
+}

@@ -1,0 +1,280 @@
+//! `souk doctor`: tries every configured service and says in words what is wrong.
+
+use std::{net::TcpListener, process::ExitCode, time::Duration};
+
+use bson::{Document, doc};
+use shared::config::{AuthMode, BadConfig, Config};
+use shared::db::Db;
+use souk::embedded;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::TcpStream;
+
+use crate::{
+    banner::say,
+    database::{embedded_options, without_password},
+};
+
+/// A service that has not answered by then does not.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What was found about one thing.
+enum Finding {
+    Good(String),
+    /// Works, but a person should know.
+    Doubt(String),
+    Bad(String),
+}
+
+use Finding::{Bad, Doubt, Good};
+
+/// Examines everything and fails if anything is bad.
+pub(crate) async fn examine(config: anyhow::Result<Config>) -> anyhow::Result<ExitCode> {
+    let config = match config {
+        Ok(config) => config,
+        Err(error) => {
+            tell(
+                "settings",
+                &Bad(error
+                    .downcast_ref::<BadConfig>()
+                    .map_or_else(|| format!("{error:#}"), ToString::to_string)),
+            );
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    let mut bad = 0_u32;
+    let mut note = |name: &str, found: Vec<Finding>| {
+        for finding in &found {
+            tell(name, finding);
+            bad = bad.saturating_add(u32::from(matches!(finding, Bad(_))));
+        }
+    };
+    note("settings", settings(&config));
+    note("ports", ports(&config).await);
+    note("database", database(&config).await);
+    note("mail", vec![mail(&config).await]);
+    note("media", vec![media(&config).await]);
+    note("stripe", vec![stripe(&config).await]);
+    note("paypal", vec![paypal(&config).await]);
+    if bad == 0 {
+        say("\nEverything works.");
+        return Ok(ExitCode::SUCCESS);
+    }
+    say(&format!("\n{bad} of these must be put right."));
+    Ok(ExitCode::FAILURE)
+}
+
+fn tell(name: &str, finding: &Finding) {
+    let (mark, words) = match finding {
+        Good(words) => ("ok  ", words),
+        Doubt(words) => ("note", words),
+        Bad(words) => ("BAD ", words),
+    };
+    say(&format!("{mark}  {name:<9} {words}"));
+}
+
+fn settings(config: &Config) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let secret = config.jwt_secret.expose();
+    found.push(if secret.is_empty() {
+        Doubt(format!(
+            "JWT_SECRET_KEY is not set: a secret is made and kept in {}",
+            config.home.join("jwt_secret").display()
+        ))
+    } else if secret.len() < 16 {
+        Doubt("JWT_SECRET_KEY is short enough to be guessed; use at least 16 random characters".to_owned())
+    } else {
+        Good("JWT_SECRET_KEY is set".to_owned())
+    });
+    if config.auth_mode == AuthMode::Compat {
+        found.push(Doubt(
+            "AUTH_MODE=compat accepts calls without a session from anywhere: for a closed network only"
+                .to_owned(),
+        ));
+    }
+    let frontend_is_known = config.spa_dir.is_some() || config.client_origins.contains(&config.frontend_url);
+    if !frontend_is_known {
+        found.push(Doubt(format!(
+            "the links in mails lead to {}, which CLIENT_URL does not list: pages there cannot call the API",
+            config.frontend_url
+        )));
+    }
+    if let Some(dir) = &config.spa_dir
+        && !dir.join("index.html").is_file()
+    {
+        found.push(Bad(format!("SPA_DIR is {}, and there is no index.html in it", dir.display())));
+    }
+    if config.is_production() && config.public_url.contains("//localhost") {
+        found.push(Bad("PUBLIC_URL is not set: pictures would point to localhost".to_owned()));
+    }
+    found
+}
+
+async fn ports(config: &Config) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (setting, port) in [("PORT", config.port), ("CHAT_PORT", config.chat_port)] {
+        found.push(match TcpListener::bind((config.bind, port)) {
+            Ok(_) => Good(format!("{setting} {port} is free")),
+            Err(_) if is_souk(port).await => Good(format!("{setting} {port} is in use by a running Souk")),
+            Err(error) => Bad(format!("{setting} {port} cannot be used: {error}")),
+        });
+    }
+    if config.port == config.chat_port && config.port != 0 {
+        found.push(Bad("PORT and CHAT_PORT are the same".to_owned()));
+    }
+    found
+}
+
+/// Whether what listens there answers as our servers do.
+async fn is_souk(port: u16) -> bool {
+    let answer = client().get(format!("http://127.0.0.1:{port}/healthz")).send().await;
+    match answer {
+        Ok(answer) => answer.text().await.is_ok_and(|body| body.contains("\"status\":\"ok\"")),
+        Err(_) => false,
+    }
+}
+
+async fn database(config: &Config) -> Vec<Finding> {
+    if let Some(uri) = &config.database_uri {
+        return match Db::connect(uri, "souk-doctor").await {
+            Ok(db) => server(&db, &without_password(uri)).await,
+            Err(error) => vec![Bad(format!("DB_URL cannot be used: {error:#}"))],
+        };
+    }
+    match embedded::start(embedded_options(config)).await {
+        Ok(own) => {
+            let found = match Db::connect(own.uri(), "souk-doctor").await {
+                Ok(db) => server(&db, &format!("the embedded MongoDB in {}", own.data_dir().display())).await,
+                Err(error) => vec![Bad(format!("the embedded MongoDB cannot be reached: {error:#}"))],
+            };
+            own.stop().await;
+            found
+        }
+        Err(error) if error.is::<embedded::InUse>() => {
+            vec![Doubt(format!("not examined, it is in use: {error:#}"))]
+        }
+        Err(error) => vec![Bad(format!("{error:#}"))],
+    }
+}
+
+/// A server that answers: is it one that the servers can work with?
+async fn server(db: &Db, name: &str) -> Vec<Finding> {
+    let hello = match db.database().run_command(doc! { "hello": 1 }).await {
+        Ok(hello) => hello,
+        Err(error) => return vec![Bad(format!("{name} does not answer: {error}"))],
+    };
+    let mut found = vec![Good(format!("{name} answers"))];
+    let is_set = hello.get_str("setName").is_ok() || hello.get_str("msg").is_ok_and(|msg| msg == "isdbgrid");
+    if !is_set {
+        found.push(Bad(format!(
+            "{name} is a single server, and transactions and change streams need a replica set: start mongod with \
+             --replSet rs0 and run rs.initiate() once"
+        )));
+        return found;
+    }
+    found.push(match transaction(db).await {
+        Ok(()) => Good("it is a replica set and commits transactions".to_owned()),
+        Err(error) => Bad(format!("a transaction failed: {error}")),
+    });
+    found.push(match db.raw::<Document>("users").watch().await {
+        Ok(_) => Good("it has change streams".to_owned()),
+        Err(error) => Bad(format!("a change stream cannot be opened: {error}")),
+    });
+    found
+}
+
+/// Writes in a transaction and takes it back: nothing is left behind but an empty collection.
+async fn transaction(db: &Db) -> mongodb::error::Result<()> {
+    let scratch = db.raw::<Document>("doctor");
+    let mut session = db.client().start_session().await?;
+    session.start_transaction().await?;
+    scratch.insert_one(doc! { "here": true }).session(&mut session).await?;
+    scratch.delete_many(doc! {}).session(&mut session).await?;
+    session.commit_transaction().await?;
+    scratch.drop().await
+}
+
+async fn mail(config: &Config) -> Finding {
+    let Some(smtp) = &config.smtp else {
+        return directory(&config.mail_outbox_dir, "no SMTP_HOST: mails are written to");
+    };
+    let name = format!("{} port {}", smtp.host, smtp.port);
+    match tokio::time::timeout(PATIENCE, greeting(&smtp.host, smtp.port)).await {
+        Err(_) => Bad(format!("{name} does not answer within {} s", PATIENCE.as_secs())),
+        Ok(Err(error)) => Bad(format!("{name} cannot be reached: {error}")),
+        // From the first byte on it speaks TLS, so there is no greeting to read.
+        Ok(Ok(None)) => Good(format!("{name} accepts connections")),
+        Ok(Ok(Some(line))) if line.starts_with("220") => Good(format!("{name} answers as a mail server")),
+        Ok(Ok(Some(line))) => Bad(format!("{name} is not ready for mail: {line}")),
+    }
+}
+
+async fn greeting(host: &str, port: u16) -> std::io::Result<Option<String>> {
+    let mut stream = BufReader::new(TcpStream::connect((host, port)).await?);
+    if port == 465 {
+        return Ok(None);
+    }
+    let mut line = String::new();
+    stream.read_line(&mut line).await?;
+    stream.write_all(b"QUIT\r\n").await?;
+    Ok(Some(line.trim().to_owned()))
+}
+
+async fn media(config: &Config) -> Finding {
+    let Some(cloudinary) = &config.cloudinary else {
+        return directory(&config.upload_dir, "no CLOUDINARY_NAME: pictures are kept in");
+    };
+    let url = format!("{}/v1_1/{}/ping", cloudinary.api_base, cloudinary.cloud);
+    let request = client().get(url).basic_auth(&cloudinary.key, Some(cloudinary.secret.expose()));
+    asked("Cloudinary", request, "CLOUDINARY_NAME, CLOUDINARY_API_KEY or CLOUDINARY_API_SECRET").await
+}
+
+async fn stripe(config: &Config) -> Finding {
+    let Some(stripe) = &config.stripe else { return sandbox(config, "STRIPE_SECRET_KEY") };
+    let request =
+        client().get(format!("{}/v1/balance", stripe.api_base)).bearer_auth(stripe.secret_key.expose());
+    asked("Stripe", request, "STRIPE_SECRET_KEY").await
+}
+
+async fn paypal(config: &Config) -> Finding {
+    let Some(paypal) = &config.paypal else { return sandbox(config, "PAYPAL_CLIENT_ID") };
+    let request = client()
+        .post(format!("{}/v1/oauth2/token", paypal.api_base))
+        .basic_auth(&paypal.client_id, Some(paypal.client_secret.expose()))
+        .form(&[("grant_type", "client_credentials")]);
+    asked("PayPal", request, "PAYPAL_CLIENT_ID or PAYPAL_CLIENT_SECRET").await
+}
+
+fn sandbox(config: &Config, setting: &str) -> Finding {
+    if config.is_production() {
+        Doubt(format!("{setting} is not set: this way to pay is not offered"))
+    } else {
+        Good(format!("{setting} is not set: the sandbox takes its place"))
+    }
+}
+
+async fn asked(name: &str, request: reqwest::RequestBuilder, settings: &str) -> Finding {
+    match request.send().await {
+        Ok(answer) if answer.status().is_success() => Good(format!("{name} knows us")),
+        Ok(answer) if matches!(answer.status().as_u16(), 401 | 403 | 404) => {
+            Bad(format!("{name} does not know us ({}): {settings} is wrong", answer.status()))
+        }
+        Ok(answer) => Bad(format!("{name} answers {}", answer.status())),
+        Err(error) => Bad(format!("{name} cannot be reached: {error}")),
+    }
+}
+
+fn directory(path: &std::path::Path, words: &str) -> Finding {
+    let probe = path.join(format!(".doctor-{}", std::process::id()));
+    let tried = std::fs::create_dir_all(path)
+        .and_then(|()| std::fs::write(&probe, ""))
+        .and_then(|()| std::fs::remove_file(&probe));
+    match tried {
+        Ok(()) => Good(format!("{words} {}", path.display())),
+        Err(error) => Bad(format!("{words} {}, which cannot be written: {error}", path.display())),
+    }
+}
+
+fn client() -> reqwest::Client {
+    // Only an unusable TLS set-up fails here, and then every request says so.
+    reqwest::Client::builder().timeout(PATIENCE).build().unwrap_or_default()
+}

@@ -1,0 +1,117 @@
+//! Running the servers: start in order, serve until told to stop, stop in the opposite order.
+
+use std::{
+    net::{IpAddr, TcpListener},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use shared::{clock::Clock, config::Config, migrate};
+
+use crate::{
+    banner::{self, say},
+    database::Database,
+    signals::Signals,
+};
+
+/// A stop that takes longer than this is cut short; requests in progress get most of it.
+const STOP_WITHIN: Duration = Duration::from_secs(45);
+
+/// Which servers this process runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Parts {
+    pub(crate) api: bool,
+    pub(crate) chat: bool,
+}
+
+impl Parts {
+    pub(crate) const ALL: Self = Self { api: true, chat: true };
+    pub(crate) const API: Self = Self { api: true, chat: false };
+    pub(crate) const CHAT: Self = Self { api: false, chat: true };
+
+    /// What the database knows this process as.
+    const fn app_name(self) -> &'static str {
+        match self {
+            Self { api: true, chat: true } => "souk",
+            Self { api: true, .. } => "souk-api",
+            _ => "souk-realtime",
+        }
+    }
+}
+
+/// Runs until a signal comes. A second signal ends the process at once.
+pub(crate) async fn serve(mut config: Config, parts: Parts) -> anyhow::Result<ExitCode> {
+    // Before the database is started, so that an impatient Ctrl-C leaves nothing half done.
+    let mut signals = Signals::listen().context("cannot listen for signals")?;
+    config.fill_secrets().context("cannot keep a secret for sessions; set JWT_SECRET_KEY")?;
+    let config = Arc::new(config);
+    let started = tokio::select! {
+        started = start(&config, parts) => started?,
+        signal = signals.next() => {
+            tracing::info!("{signal} during the start: nothing was served yet");
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
+    say(&started.banner);
+    let signal = signals.next().await;
+    tracing::info!("{signal}: finishing what is in progress");
+    tokio::select! {
+        () = started.stop() => tracing::info!("stopped"),
+        () = tokio::time::sleep(STOP_WITHIN) => tracing::warn!("the stop took too long and was cut short"),
+        signal = signals.next() => tracing::warn!("{signal} again: stopping at once"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+struct Started {
+    database: Database,
+    api: Option<api::Server>,
+    banner: String,
+}
+
+async fn start(config: &Arc<Config>, parts: Parts) -> anyhow::Result<Started> {
+    // Ports first: it costs nothing, and a taken one is the likeliest trouble.
+    let api_listener = parts.api.then(|| listen(config.bind, config.port, "PORT")).transpose()?;
+    let chat_listener = parts.chat.then(|| listen(config.bind, config.chat_port, "CHAT_PORT")).transpose()?;
+    let clock = Clock::default();
+    let database = Database::open(config, parts.app_name()).await?;
+    let report = migrate::run(&database.db, &clock).await.context("the database cannot be migrated")?;
+    for warning in &report.warnings {
+        tracing::warn!("{warning}");
+    }
+    let api = match api_listener {
+        Some(listener) => {
+            let app = api::App::new(Arc::clone(config), database.db.clone(), clock.clone())?;
+            Some(api::serve(app, listener).context("the API cannot be started")?)
+        }
+        None => None,
+    };
+    drop(chat_listener);
+    let banner = banner::text(config, parts, database.embedded.as_ref());
+    Ok(Started { database, api, banner })
+}
+
+impl Started {
+    /// Servers first, the database last: what they still finish needs it.
+    async fn stop(self) {
+        if let Some(api) = self.api {
+            api.stop().await;
+        }
+        self.database.close().await;
+    }
+}
+
+fn listen(address: IpAddr, port: u16, setting: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind((address, port)).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AddrInUse => anyhow::anyhow!(
+            "port {port} is taken by another program: stop that one, or choose another port with {setting}"
+        ),
+        std::io::ErrorKind::PermissionDenied => anyhow::anyhow!(
+            "port {port} may not be used by this account: choose one above 1023 with {setting}"
+        ),
+        _ => anyhow::Error::new(error)
+            .context(format!("cannot listen on {address} port {port} (BIND, {setting})")),
+    })
+}
