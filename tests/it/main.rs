@@ -5,3 +5,4 @@ mod conversations;
 mod embedded;
 mod harness;
 mod messages;
+mod migrate;

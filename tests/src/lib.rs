@@ -10,6 +10,7 @@
 pub mod app;
 pub mod browser;
 pub mod contract;
+pub mod legacy;
 pub mod mail;
 pub mod mongo;
 pub mod people;

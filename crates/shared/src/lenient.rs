@@ -81,6 +81,11 @@ pub fn opt_document<'de, T: DeserializeOwned, D: Deserializer<'de>>(d: D) -> Res
     })
 }
 
+/// An embedded document; one that is missing or does not fit is the default.
+pub fn document<'de, T: DeserializeOwned + Default, D: Deserializer<'de>>(d: D) -> Result<T, D::Error> {
+    opt_document(d).map(Option::unwrap_or_default)
+}
+
 /// See [`text`].
 pub fn as_text(value: &Bson) -> Option<String> {
     match value {

@@ -1,11 +1,14 @@
-use bson::{Document, doc};
+use bson::{Bson, Document, doc};
+use futures_util::TryStreamExt as _;
 use mongodb::{
-    IndexModel,
+    Collection, IndexModel,
+    action::Action as _,
+    error::{Error, ErrorKind},
     options::{Collation, CollationStrength, IndexOptions},
 };
 
 use super::Report;
-use crate::db::Db;
+use crate::{db::Db, lenient};
 
 /// The collation under which e-mail addresses are compared: without regard to case.
 pub fn email_collation() -> Collation {
@@ -109,30 +112,90 @@ fn all() -> Vec<(&'static str, Vec<IndexModel>)> {
     ]
 }
 
-/// Creates what is missing. An index that the data does not allow is reported and left out.
+/// Creates what is missing. An index that the data does not allow is reported and left out; the
+/// next run after the data has been cleaned up creates it.
 pub(super) async fn create(db: &Db, report: &mut Report) -> anyhow::Result<()> {
-    for (collection, indexes) in all() {
-        let collection = db.raw::<Document>(collection);
+    for (name, indexes) in all() {
+        let collection = db.raw::<Document>(name);
+        // All or none, in one round trip: all, unless something is the matter with one.
+        if collection.create_indexes(indexes.clone()).await.is_ok() {
+            continue;
+        }
         for index in indexes {
-            let name = index.options.as_ref().and_then(|o| o.name.clone()).unwrap_or_default();
-            if let Err(error) = collection.create_index(index).await {
-                match mongodb_code(&error) {
-                    // DuplicateKey: the data has what the index forbids.
-                    Some(11000) => report.warnings.push(format!(
-                        "index {name} on {} was left out, existing documents break it: {error}",
-                        collection.name()
-                    )),
-                    _ => return Err(error.into()),
-                }
-            }
+            create_one(&collection, index, report).await?;
         }
     }
     Ok(())
 }
 
-fn mongodb_code(error: &mongodb::error::Error) -> Option<i32> {
+async fn create_one(
+    collection: &Collection<Document>,
+    index: IndexModel,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let name = index.options.as_ref().and_then(|o| o.name.clone()).unwrap_or_default();
+    let Err(error) = collection.create_index(index.clone()).await else { return Ok(()) };
+    match command_code(&error) {
+        Some(DUPLICATE_KEY) => {
+            let groups = duplicates(collection, &index).await?;
+            report.warnings.push(format!(
+                "the unique index {name} on {} was left out, because documents share what it keeps apart: {}",
+                collection.name(),
+                if groups.is_empty() { error.to_string() } else { groups.join("; ") },
+            ));
+        }
+        Some(INDEX_KEY_SPECS_CONFLICT) => {
+            // The name is ours, so an earlier version of ours made it.
+            _ = collection.drop_index(name.clone()).await;
+            collection.create_index(index).await?;
+        }
+        Some(INDEX_OPTIONS_CONFLICT) => report.warnings.push(format!(
+            "the index {name} on {} was left out, somebody else's is in its place: {error}",
+            collection.name(),
+        )),
+        _ => return Err(error.into()),
+    }
+    Ok(())
+}
+
+/// The documents that break a unique index, in words, one text for each shared value.
+async fn duplicates(collection: &Collection<Document>, index: &IndexModel) -> anyhow::Result<Vec<String>> {
+    let options = index.options.clone().unwrap_or_default();
+    let shared: Document =
+        index.keys.keys().map(|key| (key.clone(), Bson::from(format!("${key}")))).collect();
+    let pipeline = vec![
+        doc! { "$match": options.partial_filter_expression.unwrap_or_default() },
+        doc! { "$group": { "_id": shared, "ids": { "$push": "$_id" } } },
+        doc! { "$match": { "ids.1": { "$exists": true } } },
+        doc! { "$sort": { "ids.0": 1 } },
+        doc! { "$limit": SHOWN },
+    ];
+    let groups = collection
+        .aggregate(pipeline)
+        .allow_disk_use(true)
+        .optional(options.collation, |find, how| find.collation(how));
+    let groups: Vec<Document> = groups.await?.try_collect().await?;
+    let text = |value: &Bson| lenient::as_text(value).unwrap_or_else(|| value.to_string());
+    Ok(groups
+        .iter()
+        .map(|group| {
+            let values = group.get_document("_id").map(|id| id.values().map(text).collect::<Vec<_>>());
+            let ids = group.get_array("ids").map(|ids| ids.iter().map(text).collect::<Vec<_>>());
+            format!("`{}` in {}", values.unwrap_or_default().join(", "), ids.unwrap_or_default().join(", "))
+        })
+        .collect())
+}
+
+/// How many shared values a warning names: enough to see what is the matter.
+const SHOWN: i32 = 20;
+
+const DUPLICATE_KEY: i32 = 11000;
+const INDEX_OPTIONS_CONFLICT: i32 = 85;
+const INDEX_KEY_SPECS_CONFLICT: i32 = 86;
+
+fn command_code(error: &Error) -> Option<i32> {
     match &*error.kind {
-        mongodb::error::ErrorKind::Command(e) => Some(e.code),
+        ErrorKind::Command(refused) => Some(refused.code),
         _ => None,
     }
 }

@@ -28,6 +28,7 @@ pub struct Coupon {
     #[serde(rename = "maxAmount", deserialize_with = "lenient::opt_money")]
     pub max_amount: Option<Money>,
     /// Public copy of the shop. `seller._id` is hex text, and what the shop's coupons are found by.
+    #[serde(deserialize_with = "lenient::document")]
     pub seller: CouponSeller,
     /// The one product it is for, by name; empty for all of the shop's.
     #[serde(rename = "selectedProduct", deserialize_with = "lenient::text")]

@@ -11,6 +11,7 @@ pub struct Withdrawal {
     #[serde(rename = "_id")]
     pub id: Id<Withdrawal>,
     /// Whose it is, with the bank details at the time.
+    #[serde(deserialize_with = "lenient::document")]
     pub seller: WithdrawalSeller,
     /// What is paid out; already taken from the balance.
     #[serde(deserialize_with = "lenient::money")]
