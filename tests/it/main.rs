@@ -2,7 +2,10 @@
 
 mod contract;
 mod conversations;
+mod coupons;
 mod embedded;
 mod harness;
 mod messages;
 mod migrate;
+mod orders;
+mod withdrawals;

@@ -16,6 +16,6 @@ pub mod mongo;
 pub mod people;
 pub mod picture;
 
-pub use app::TestApp;
+pub use app::{CLIENT, TestApp};
 pub use browser::{Answer, Browser, Call, Form};
 pub use people::{Buyer, Seller};

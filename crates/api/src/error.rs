@@ -42,6 +42,10 @@ impl Refusal {
     pub const fn conflict(code: &'static str, message: &'static str) -> Self {
         Self::new(StatusCode::CONFLICT, code, message)
     }
+    /// The stable code, which tells one refusal from another.
+    pub const fn code(&self) -> &'static str {
+        self.code
+    }
     /// The same refusal with words for this very case.
     pub fn saying(&self, message: impl Into<String>) -> Self {
         Self { message: std::borrow::Cow::Owned(message.into()), ..self.clone() }

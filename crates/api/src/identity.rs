@@ -40,7 +40,8 @@ const FOREIGN_ORIGIN: Refusal = Refusal::forbidden(
     "foreign_origin",
     "This origin may not make changes here. Add it to CLIENT_URL if it serves the client",
 );
-const NOT_YOURS: Refusal = Refusal::forbidden("not_yours", "This belongs to somebody else");
+/// A credential that proves somebody else.
+pub const NOT_YOURS: Refusal = Refusal::forbidden("not_yours", "This belongs to somebody else");
 
 /// Who is calling, and what a call without a credential may do.
 #[derive(Clone, Debug, Default)]

@@ -10,6 +10,7 @@ use shared::{
     db::Db,
     id::Id,
     model,
+    money::Money,
 };
 use tokio::{sync::Notify, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -18,7 +19,7 @@ use tracing::{error, warn};
 use crate::{
     mail::{Mail, Mailer},
     media::Media,
-    payments::Gateways,
+    payments::{GatewayRefusal, Gateways},
     state::App,
 };
 
@@ -166,10 +167,20 @@ impl Outbox {
                 self.mailer.send(Mail { to, subject, text }).await
             }
             model::OutboxJob::DeleteMedia { public_id } => self.media.delete(&public_id).await,
-            model::OutboxJob::Refund { .. } => {
-                _ = &self.gateways;
-                anyhow::bail!("refunds are not set up")
+            model::OutboxJob::Refund { payment_id, minor, idempotency_key } => {
+                self.refund(&payment_id, Money::from_minor(minor), &idempotency_key).await
             }
+        }
+    }
+
+    /// Through the gateway that took the money. A gateway that says no will say so again.
+    async fn refund(&self, payment_id: &str, amount: Money, key: &str) -> anyhow::Result<()> {
+        let payment = self.db.of::<model::Payment>().find_one(doc! { "_id": payment_id }).await?;
+        let payment = payment.ok_or_else(|| Permanent::new(format!("there is no payment {payment_id}")))?;
+        match self.gateways.refund(&payment.gateway, payment_id, amount, key).await {
+            Ok(()) => Ok(()),
+            Err(GatewayRefusal::Refused(why)) => Err(Permanent::new(why).into()),
+            Err(unreachable) => Err(unreachable.into()),
         }
     }
 }

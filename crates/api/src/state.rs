@@ -11,7 +11,7 @@ use shared::{
 };
 use tokio_util::task::TaskTracker;
 
-use crate::{mail::Mailer, media::Media, outbox::Outbox, payments::Gateways};
+use crate::{mail::Mailer, media::Media, orders::Checkouts, outbox::Outbox, payments::Gateways};
 
 /// The state, as handlers ask for it.
 pub type State = web::Data<App>;
@@ -34,6 +34,8 @@ pub struct App {
     pub outbox: Outbox,
     /// Card and PayPal payments.
     pub gateways: Gateways,
+    /// Lets checkouts take turns.
+    pub checkouts: Checkouts,
     /// Requests that must be finished although their client may be gone.
     pub tasks: TaskTracker,
 }
@@ -43,7 +45,7 @@ impl App {
     pub fn new(config: Arc<Config>, db: Db, clock: Clock) -> anyhow::Result<Self> {
         let media = crate::media::from_config(&config, &clock)?;
         let mailer: Arc<dyn Mailer> = crate::mail::from_config(&config, &clock)?;
-        let gateways = Gateways::from_config(&config);
+        let gateways = Gateways::from_config(&config, &db, &clock);
         let outbox = Outbox::new(db.clone(), clock.clone(), mailer, Arc::clone(&media), gateways.clone());
         Ok(Self {
             sessions: Sessions::new(config.jwt_secret.expose(), i64::try_from(config.session_ttl.as_secs())?),
@@ -54,6 +56,7 @@ impl App {
             media,
             outbox,
             gateways,
+            checkouts: Checkouts::default(),
             tasks: TaskTracker::new(),
         })
     }

@@ -1,13 +1,13 @@
 //! Booking money: entries whose lines sum to zero, and the shops' balances that follow from them.
 
-use bson::{Bson, doc};
-use mongodb::ClientSession;
+use bson::{Bson, Document, doc};
+use mongodb::{ClientSession, error::Error};
 
 use crate::{
     clock::Timestamp,
     db::Db,
     id::Id,
-    model::{LedgerEntry, LedgerLine, Shop},
+    model::{LedgerEntry, LedgerLine, Shop, Transaction},
     money::Money,
 };
 
@@ -18,18 +18,12 @@ pub const PAYOUTS: &str = "platform:payouts";
 /// Balances that the old server left behind: where they came from is not known.
 pub const LEGACY: &str = "platform:legacy";
 
+/// A shop lists no more movements than this; the ledger has them all.
+const LISTED_MOVEMENTS: i32 = 200;
+
 /// The account of one shop.
 pub fn shop_account(shop: Id<Shop>) -> String {
     format!("shop:{shop}")
-}
-
-/// The account that money for an order comes from: `cod` or `gateway:<name>`.
-pub fn source_account(payment_type: &str) -> &'static str {
-    match payment_type {
-        "Paypal" => "gateway:paypal",
-        "Credit Card" | "Stripe" => "gateway:stripe",
-        _ => "cod",
-    }
 }
 
 /// One line.
@@ -48,30 +42,87 @@ pub async fn book(
 ) -> mongodb::error::Result<()> {
     let sum: i64 = lines.iter().map(|line| line.minor).sum();
     if sum != 0 {
-        return Err(mongodb::error::Error::custom(format!("ledger entry {key} is off by {sum}")));
+        return Err(Error::custom(format!("ledger entry {key} is off by {sum}")));
     }
     let entry = LedgerEntry { key, at, lines };
     db.of::<LedgerEntry>().insert_one(entry).session(session).await.map(drop)
 }
 
-/// The update that moves a shop's balance by an amount and lists the movement, in one step and in
-/// whole minor units. `availableBalance` follows as the number the old layout shows.
-///
-/// A document from before the migration has no `balanceMinor`: it then starts from what
-/// `availableBalance` says.
-pub fn balance_update(amount: Money, movement: bson::Document) -> Vec<bson::Document> {
-    let start = doc! { "$ifNull": [
-        "$balanceMinor",
-        { "$toLong": { "$round": [{ "$multiply": [
-            { "$convert": { "input": "$availableBalance", "to": "double", "onError": 0, "onNull": 0 } }, 100,
-        ] }] } },
-    ] };
+/// The entry under a key, as the transaction sees it.
+pub async fn entry(
+    db: &Db,
+    session: &mut ClientSession,
+    key: &str,
+) -> mongodb::error::Result<Option<LedgerEntry>> {
+    db.of::<LedgerEntry>().find_one(doc! { "_id": key }).session(session).await
+}
+
+/// Moves a shop's balance up, or down without asking whether it is enough: a refund may overdraw.
+pub async fn credit(
+    db: &Db,
+    session: &mut ClientSession,
+    shop: Id<Shop>,
+    amount: Money,
+    status: &str,
+    now: Timestamp,
+) -> mongodb::error::Result<()> {
+    let update = balance_update(amount, Id::new(), status, now)?;
+    db.of::<Shop>().update_one(doc! { "_id": shop }, update).session(session).await.map(drop)
+}
+
+/// Moves a shop's balance down if it is enough, and says whether it was.
+pub async fn debit(
+    db: &Db,
+    session: &mut ClientSession,
+    shop: Id<Shop>,
+    amount: Money,
+    movement: Id<Transaction>,
+    status: &str,
+    now: Timestamp,
+) -> mongodb::error::Result<bool> {
+    let enough = doc! { "_id": shop, "$expr": { "$gte": [balance(), Bson::Int64(amount.minor())] } };
+    let update = balance_update(-amount, movement, status, now)?;
+    Ok(db.of::<Shop>().update_one(enough, update).session(session).await?.matched_count == 1)
+}
+
+/// The balance in minor units, as an aggregation expression. A document from before the migration
+/// has no `balanceMinor`: it then starts from what `availableBalance` says.
+fn balance() -> Document {
+    let legacy = doc! { "$convert": {
+        "input": "$availableBalance", "to": "double", "onError": 0.0, "onNull": 0.0,
+    } };
+    // NaN is a double, and no long.
+    let minor = doc! { "$convert": {
+        "input": { "$round": [{ "$multiply": [legacy, 100] }] },
+        "to": "long", "onError": Bson::Int64(0), "onNull": Bson::Int64(0),
+    } };
+    doc! { "$ifNull": ["$balanceMinor", minor] }
+}
+
+/// The update that moves a balance and lists the movement, in one step and in whole minor units;
+/// `availableBalance` follows as the number that the old layout shows.
+fn balance_update(
+    amount: Money,
+    id: Id<Transaction>,
+    status: &str,
+    now: Timestamp,
+) -> mongodb::error::Result<Vec<Document>> {
+    let movement = bson::serialize_to_document(&Transaction {
+        id,
+        amount,
+        status: status.to_owned(),
+        created_at: Some(now),
+        updated_at: Some(now),
+    })
+    .map_err(Error::custom)?;
     let listed = doc! { "$cond": [{ "$isArray": "$transections" }, "$transections", []] };
-    vec![
-        doc! { "$set": { "balanceMinor": { "$add": [start, Bson::Int64(amount.minor())] } } },
+    Ok(vec![
+        doc! { "$set": { "balanceMinor": { "$add": [balance(), Bson::Int64(amount.minor())] } } },
         doc! { "$set": {
             "availableBalance": { "$divide": ["$balanceMinor", 100] },
-            "transections": { "$concatArrays": [listed, [{ "$literal": movement }]] },
+            "transections": { "$slice": [
+                { "$concatArrays": [listed, [{ "$literal": movement }]] }, -LISTED_MOVEMENTS,
+            ] },
         } },
-    ]
+    ])
 }

@@ -1,7 +1,17 @@
-//! To be filled.
+//! Discount codes: a shop makes them, buyers type them, checkout applies them.
 
-use crate::routes::Route;
+pub(crate) mod discount;
+mod handlers;
+pub(crate) mod store;
+mod wire;
+
+use crate::routes::{Route, delete, get, post};
 
 pub(crate) fn routes() -> Vec<Route> {
-    vec![]
+    vec![
+        post("/create-coupan", handlers::create),
+        get("/get-coupans/{id}", handlers::of_shop),
+        delete("/delete-coupan/{id}", handlers::remove),
+        get("/coupan-verified/{name}", handlers::look_up),
+    ]
 }

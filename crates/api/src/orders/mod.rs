@@ -1,7 +1,31 @@
-//! To be filled.
+//! Orders: a checkout makes one order a shop, and each order goes its way from `Processing` to
+//! `Delivered`, perhaps back through a refund, or is cancelled before it was handed over.
+//!
+//! [`pricing`] says what a cart costs and [`rules`] what may happen to an order; both are pure.
+//! [`checkout`] places orders and [`store`] moves them along, each in one transaction with the stock
+//! and the money that go with it.
 
-use crate::routes::Route;
+mod checkout;
+mod handlers;
+mod pricing;
+mod rules;
+mod store;
+mod wire;
+
+pub(crate) use checkout::Checkouts;
+
+use crate::routes::{Route, get, post, put};
 
 pub(crate) fn routes() -> Vec<Route> {
-    vec![]
+    vec![
+        post("/create-order", handlers::create),
+        get("/getOrders/{id}", handlers::of_buyer),
+        get("/getShopOrders/{id}", handlers::of_shop),
+        get("/get-order/{id}", handlers::one),
+        put("/update-order-status/{id}", handlers::update_status),
+        put("/cancel-order/{id}", handlers::cancel),
+        put("/refund-order/{id}", handlers::ask_refund),
+        put("/order-refund-success/{id}", handlers::grant_refund),
+        put("/order-refund-refused/{id}", handlers::refuse_refund),
+    ]
 }

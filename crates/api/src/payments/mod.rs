@@ -1,20 +1,15 @@
-//! Card and PayPal payments behind one small interface.
+//! Card and PayPal payments. A gateway takes the money; Souk believes what the gateway says about
+//! it, never what a browser says.
 
-use shared::config::Config;
+mod gateway;
+mod handlers;
+mod sandbox;
+mod wire;
 
-use crate::routes::Route;
+pub use gateway::{GatewayPayment, GatewayRefusal, Gateways};
 
-/// The gateways that are set up.
-#[derive(Clone, Default)]
-pub struct Gateways {}
-
-impl Gateways {
-    /// The gateways that the settings ask for.
-    pub fn from_config(_config: &Config) -> Self {
-        Self {}
-    }
-}
+use crate::routes::{Route, get, post};
 
 pub(crate) fn routes() -> Vec<Route> {
-    vec![]
+    vec![post("/process", handlers::process), get("/stripeApiKey", handlers::publishable_key)]
 }

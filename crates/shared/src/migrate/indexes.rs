@@ -105,6 +105,7 @@ fn all() -> Vec<(&'static str, Vec<IndexModel>)> {
             ],
         ),
         ("withdraws", vec![plain("withdraws_seller", doc! { "seller._id": 1, "createdAt": -1 })]),
+        ("payments", vec![plain("payments_order", doc! { "orders": 1 })]),
         ("pendingregistrations", vec![ttl("pendingregistrations_ttl", "expiresAt")]),
         ("idempotencykeys", vec![ttl("idempotencykeys_ttl", "expiresAt")]),
         ("outbox", vec![plain("outbox_due", doc! { "dead": 1, "dueAt": 1 })]),

@@ -124,3 +124,22 @@ pub struct Payment {
 impl Stored for Payment {
     const COLLECTION: &'static str = "payments";
 }
+
+/// The answer that a request got, to be given again if the request comes again (`idempotencykeys`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RememberedAnswer {
+    /// Route, account, and the caller's key or the request's own digest.
+    #[serde(rename = "_id")]
+    pub id: String,
+    /// Digest of the request: the same key with another one is a mistake.
+    pub fingerprint: String,
+    /// The body of the answer, as it was sent.
+    pub answer: String,
+    /// Until when it counts; MongoDB removes it some time after.
+    pub expires_at: Timestamp,
+}
+
+impl Stored for RememberedAnswer {
+    const COLLECTION: &'static str = "idempotencykeys";
+}

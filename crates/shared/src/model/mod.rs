@@ -15,7 +15,7 @@ mod withdrawal;
 pub use account::{Address, Picture, ROLE_SELLER, ROLE_USER, Shop, Transaction, User, WithdrawMethod};
 pub use conversation::{Conversation, Message};
 pub use coupon::{Coupon, CouponSeller};
-pub use infrastructure::{Outbox, OutboxJob, Payment, PendingAccount, PendingRegistration};
+pub use infrastructure::{Outbox, OutboxJob, Payment, PendingAccount, PendingRegistration, RememberedAnswer};
 pub use ledger::{LedgerEntry, LedgerLine};
 pub use listing::{Image, Kind, Listing, Review, Reviewer, ShopCopy};
 pub use order::{CartLine, Order, OrderUser, PaymentInfo, ShippingAddress, Status, StatusChange, StockState};

@@ -1,0 +1,65 @@
+use bson::doc;
+use futures_util::TryStreamExt as _;
+use mongodb::{ClientSession, error::Result};
+use shared::{
+    db::Db,
+    id::Id,
+    model::{Coupon, Listing, Shop, Stored as _},
+};
+
+pub(super) async fn insert(db: &Db, coupon: &Coupon) -> Result<()> {
+    db.of::<Coupon>().insert_one(coupon).await.map(drop)
+}
+
+/// A shop's coupons, newest first.
+pub(super) async fn of_shop(db: &Db, shop: Id<Shop>) -> Result<Vec<Coupon>> {
+    db.of::<Coupon>()
+        .find(doc! { "seller._id": shop.hex() })
+        .sort(doc! { "_id": -1 })
+        .await?
+        .try_collect()
+        .await
+}
+
+/// Deletes a coupon of that shop; false if the shop has no such coupon.
+pub(super) async fn delete(db: &Db, shop: Id<Shop>, id: Id<Coupon>) -> Result<bool> {
+    let filter = doc! { "_id": id, "seller._id": shop.hex() };
+    Ok(db.of::<Coupon>().delete_one(filter).await?.deleted_count == 1)
+}
+
+/// The coupon of that name. Old data may have several: the oldest is the one that counts.
+pub(super) async fn by_name(db: &Db, name: &str) -> Result<Option<Coupon>> {
+    db.of::<Coupon>().find_one(doc! { "name": name }).sort(doc! { "_id": 1 }).await
+}
+
+/// Whether the shop sells a product or an event of that name.
+pub(super) async fn shop_sells(db: &Db, shop: Id<Shop>, name: &str) -> Result<bool> {
+    let filter = doc! { "shopeId": shop.hex(), "name": name };
+    for collection in [Listing::COLLECTION, "events"] {
+        let listings = db.raw::<bson::Document>(collection);
+        if listings.find_one(filter.clone()).projection(doc! { "_id": 1 }).await?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The coupons that could apply to a cart, as the transaction sees them: the one that was named, or
+/// all of the cart's shops. Oldest first.
+pub(crate) async fn candidates(
+    db: &Db,
+    session: &mut ClientSession,
+    shops: &[Id<Shop>],
+    name: Option<&str>,
+) -> Result<Vec<Coupon>> {
+    let filter = match name {
+        Some(name) => doc! { "name": name },
+        None => doc! { "seller._id": { "$in": shops.iter().map(|shop| shop.hex()).collect::<Vec<_>>() } },
+    };
+    let mut cursor = db.of::<Coupon>().find(filter).sort(doc! { "_id": 1 }).session(&mut *session).await?;
+    cursor.stream(session).try_collect().await
+}
+
+pub(super) async fn shop(db: &Db, id: Id<Shop>) -> Result<Option<Shop>> {
+    db.of::<Shop>().find_one(doc! { "_id": id }).await
+}

@@ -1,0 +1,290 @@
+use actix_web::{HttpRequest, HttpResponse};
+use shared::{
+    id::Id,
+    model::{Order, ShippingAddress, Shop, Status, User},
+    money::{Money, NotMoney},
+};
+
+use super::{
+    checkout::{self, Means, Wanted, WantedLine},
+    rules::Wish,
+    store::{self, Change, Owner},
+    wire,
+};
+use crate::{
+    error::{Error, FieldError, Result},
+    extract::{AnyPathId, Json, PathId},
+    identity::{Caller, NOT_YOURS, Seller},
+    state::State,
+};
+
+/// More lines than any cart; keeps one request from locking half the catalogue.
+const MAX_LINES: usize = 200;
+/// More units than any line.
+const MAX_COUNT: i64 = 10_000;
+
+/// `POST /api/order/create-order`: a buyer checks out one cart, which makes one order a shop.
+pub(super) async fn create(
+    caller: Caller,
+    request: HttpRequest,
+    body: Json<wire::Checkout>,
+    state: State,
+) -> Result<HttpResponse> {
+    let buyer = buyer(&caller, &body)?;
+    let wanted = checked(buyer, idempotency_key(&request)?, body.0)?;
+    let answer = checkout::place(&state.into_inner(), wanted).await?;
+    Ok(HttpResponse::Created().content_type("application/json").body(answer))
+}
+
+/// `GET /api/order/getOrders/{id}`: a buyer's orders. The client asks for `undefined` on every hard load.
+pub(super) async fn of_buyer(caller: Caller, id: AnyPathId<User>, state: State) -> Result<HttpResponse> {
+    let Some(user) = id.0 else { return Ok(list(&state, vec![])) };
+    caller.act_as_user(user)?;
+    Ok(list(&state, store::all_of(&state.db, Owner::Buyer(user)).await?))
+}
+
+/// `GET /api/order/getShopOrders/{shopId}`: a shop's orders.
+pub(super) async fn of_shop(caller: Caller, id: AnyPathId<Shop>, state: State) -> Result<HttpResponse> {
+    let Some(shop) = id.0 else { return Ok(list(&state, vec![])) };
+    caller.act_as_shop(shop)?;
+    Ok(list(&state, store::all_of(&state.db, Owner::Shop(shop)).await?))
+}
+
+/// `GET /api/order/get-order/{id}`: one order, for its buyer or its shop.
+pub(super) async fn one(caller: Caller, id: PathId<Order>, state: State) -> Result<HttpResponse> {
+    let owners = owners(&caller)?;
+    for owner in owners {
+        if let Some(order) = store::one_of(&state.db, owner, *id).await? {
+            let order = wire::OrderReply::of(&state.config, order);
+            return Ok(HttpResponse::Ok().json(wire::OrderOne { success: true, order }));
+        }
+    }
+    Err(not_there(&state, *id).await?)
+}
+
+/// `PUT /api/order/update-order-status/{id}`: a shop moves one of its orders along.
+pub(super) async fn update_status(
+    Seller(shop): Seller,
+    id: PathId<Order>,
+    body: Json<wire::StatusUpdate>,
+    state: State,
+) -> Result<HttpResponse> {
+    let status = wire::status(body.status.as_deref()).ok_or_else(|| {
+        let known: Vec<_> = Status::ALL.iter().map(|status| status.text()).collect();
+        Error::field("status", format!("must be one of: {}", known.join(", ")))
+    })?;
+    let order = change(&state, Owner::Shop(shop), *id, Wish::Advance(status), None).await?;
+    Ok(HttpResponse::Ok().json(wire::OrderOne { success: true, order }))
+}
+
+/// `PUT /api/order/cancel-order/{id}`: buyer or shop calls an order off that was not handed over yet.
+pub(super) async fn cancel(caller: Caller, id: PathId<Order>, state: State) -> Result<HttpResponse> {
+    let mut outcome = Err(Error::Unauthenticated);
+    for owner in owners(&caller)? {
+        outcome = change(&state, owner, *id, Wish::Cancel, None).await;
+        // A person who is buyer and seller at once may own it as either.
+        if !matches!(&outcome, Err(Error::Refused(refusal)) if refusal.code() == NOT_YOURS.code()) {
+            break;
+        }
+    }
+    let message = "The order is cancelled";
+    Ok(HttpResponse::Ok().json(wire::OrderChanged { success: true, message, order: outcome? }))
+}
+
+/// `PUT /api/order/refund-order/{id}`: a buyer wants the money back for what was delivered.
+///
+/// The client sends no cookie here.
+pub(super) async fn ask_refund(
+    caller: Caller,
+    id: PathId<Order>,
+    body: Json<wire::RefundRequest>,
+    state: State,
+) -> Result<HttpResponse> {
+    let owner = match caller.user {
+        Some(user) => Owner::Buyer(user),
+        None if caller.is_accepted_bare() => Owner::Anyone,
+        None => return Err(Error::Unauthenticated),
+    };
+    let reason = body.0.reason;
+    if reason.as_ref().is_some_and(|reason| reason.chars().count() > 2000) {
+        return Err(Error::field("reason", "must have at most 2000 characters"));
+    }
+    let order = change(&state, owner, *id, Wish::AskRefund, reason).await?;
+    let message = "Refund in Processing";
+    Ok(HttpResponse::Ok().json(wire::OrderChanged { success: true, message, order }))
+}
+
+/// `PUT /api/order/order-refund-success/{id}`: the shop agrees to a refund. The client sends an empty
+/// status when its button is pressed without a choice, which must be refused in words.
+pub(super) async fn grant_refund(
+    Seller(shop): Seller,
+    id: PathId<Order>,
+    body: Json<wire::StatusUpdate>,
+    state: State,
+) -> Result<HttpResponse> {
+    if wire::status(body.status.as_deref()) != Some(Status::RefundSuccess) {
+        return Err(Error::field("status", "must be Refund Success: please choose it first"));
+    }
+    change(&state, Owner::Shop(shop), *id, Wish::GrantRefund, None).await?;
+    Ok(HttpResponse::Ok().json(wire::Message { success: true, message: "Order refund successfully" }))
+}
+
+/// `PUT /api/order/order-refund-refused/{id}`: the shop does not agree to a refund.
+pub(super) async fn refuse_refund(
+    Seller(shop): Seller,
+    id: PathId<Order>,
+    state: State,
+) -> Result<HttpResponse> {
+    let order = change(&state, Owner::Shop(shop), *id, Wish::RefuseRefund, None).await?;
+    let message = "The refund is refused; the order counts as delivered again";
+    Ok(HttpResponse::Ok().json(wire::OrderChanged { success: true, message, order }))
+}
+
+fn list(state: &State, orders: Vec<Order>) -> HttpResponse {
+    let orders = orders.into_iter().map(|order| wire::OrderReply::of(&state.config, order)).collect();
+    HttpResponse::Ok().json(wire::OrderList { success: true, orders })
+}
+
+/// As whom a caller may own an order: as buyer, as shop, or both.
+fn owners(caller: &Caller) -> Result<Vec<Owner>> {
+    let owners: Vec<Owner> =
+        caller.user.map(Owner::Buyer).into_iter().chain(caller.shop.map(Owner::Shop)).collect();
+    if owners.is_empty() { Err(Error::Unauthenticated) } else { Ok(owners) }
+}
+
+async fn change(
+    state: &State,
+    owner: Owner,
+    id: Id<Order>,
+    wish: Wish,
+    reason: Option<String>,
+) -> Result<wire::OrderReply> {
+    let change = Change {
+        owner,
+        id,
+        wish,
+        reason,
+        now: state.clock.now(),
+        default_fee: state.config.service_fee,
+        default_shipping: state.config.shipping,
+    };
+    match store::change(&state.db, &state.outbox, change).await? {
+        Some(order) => Ok(wire::OrderReply::of(&state.config, order)),
+        None => Err(not_there(state, id).await?),
+    }
+}
+
+/// Somebody else's order is 403, none at all 404.
+async fn not_there(state: &State, id: Id<Order>) -> Result<Error> {
+    Ok(if store::exists(&state.db, id).await? { NOT_YOURS.into() } else { wire::ORDER_NOT_FOUND.into() })
+}
+
+/// The session says who buys; a call without one, where that is accepted, says it in the body.
+fn buyer(caller: &Caller, body: &wire::Checkout) -> Result<Id<User>> {
+    let named = body.user.as_ref().and_then(|user| user.id.as_deref());
+    let named: Option<Id<User>> =
+        named.map(|id| id.parse().or(Err(Error::field("user._id", "must be a user's id")))).transpose()?;
+    match (caller.user, named) {
+        (Some(user), None) => Ok(user),
+        (_, Some(named)) => caller.act_as_user(named).map(|()| named),
+        (None, None) if caller.is_accepted_bare() => Err(Error::field("user", "is required")),
+        (None, None) => Err(Error::Unauthenticated),
+    }
+}
+
+fn idempotency_key(request: &HttpRequest) -> Result<Option<String>> {
+    let Some(value) = request.headers().get("idempotency-key") else { return Ok(None) };
+    match value.to_str() {
+        Ok(key) if (1..=255).contains(&key.trim().len()) => Ok(Some(key.trim().to_owned())),
+        _ => Err(Error::field("Idempotency-Key", "must have 1 to 255 visible ASCII characters")),
+    }
+}
+
+/// Checks a checkout for form: what it asks for, not whether it can be had.
+fn checked(buyer: Id<User>, key: Option<String>, body: wire::Checkout) -> Result<Wanted> {
+    let mut errors = Vec::new();
+    let mut refuse =
+        |field: String, message: &str| errors.push(FieldError { field, message: message.to_owned() });
+    let cart = body.cart.unwrap_or_default();
+    if cart.is_empty() || cart.len() > MAX_LINES {
+        refuse("cart".to_owned(), "must be a list of 1 to 200 items");
+    }
+    let mut lines: Vec<WantedLine> = Vec::new();
+    for (i, item) in cart.into_iter().take(MAX_LINES).enumerate() {
+        let Some(id) = item.id.as_deref().and_then(|id| id.parse().ok()) else {
+            refuse(format!("cart[{i}]._id"), "must be the id of a product or an event");
+            continue;
+        };
+        let count = item.count.as_deref().map_or(Some(1), whole);
+        let Some(count) = count.filter(|count| (1..=MAX_COUNT).contains(count)) else {
+            refuse(format!("cart[{i}].count"), "must be a whole number from 1 to 10000");
+            continue;
+        };
+        // The same listing on two lines is one line of their sum.
+        match lines.iter_mut().find(|line| line.id == id) {
+            Some(line) => line.count += count,
+            None => lines.push(WantedLine {
+                id,
+                count,
+                name: item.name.as_str().unwrap_or_default().chars().take(200).collect(),
+            }),
+        }
+    }
+    let address = body.shipping_address.map(|address| ShippingAddress {
+        address1: address.address1.unwrap_or_default(),
+        address2: address.address2.unwrap_or_default(),
+        zip_code: address.zip_code,
+        country: address.country.unwrap_or_default(),
+        city: address.city.unwrap_or_default(),
+    });
+    let address = address.unwrap_or_default();
+    if address.address1.is_empty() {
+        refuse("shippingAddress.address1".to_owned(), "is required");
+    }
+    let texts = [&address.address1, &address.address2, &address.country, &address.city];
+    let longest = texts.into_iter().chain(&address.zip_code).map(|text| text.chars().count()).max();
+    if longest.is_some_and(|length| length > 500) {
+        refuse("shippingAddress".to_owned(), "must have at most 500 characters a line");
+    }
+    let total = match body.total_price.as_deref().map(Money::parse) {
+        None | Some(Err(NotMoney::NotANumber)) => None,
+        Some(Ok(total)) if !total.is_negative() => Some(total),
+        Some(_) => {
+            refuse("totalPrice".to_owned(), "must be an amount of money");
+            None
+        }
+    };
+    let payment = means(body.payment_info);
+    if let Err(message) = &payment {
+        refuse("paymentInfo".to_owned(), message);
+    }
+    match payment {
+        Ok(payment) if errors.is_empty() => Ok(Wanted {
+            buyer,
+            lines,
+            address,
+            total,
+            coupon: body.coupon_code.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()),
+            payment,
+            key,
+        }),
+        _ => Err(Error::Invalid(errors)),
+    }
+}
+
+/// A whole number, also as `2.0`: cart counts pass through JavaScript and text fields.
+fn whole(text: &str) -> Option<i64> {
+    let minor = Money::parse_exact(text).ok()?.minor();
+    (minor % 100 == 0).then_some(minor / 100)
+}
+
+fn means(info: Option<wire::PaymentInput>) -> Result<Means, &'static str> {
+    let info = info.ok_or("is required")?;
+    let id = info.id.map(|id| id.trim().to_owned()).filter(|id| !id.is_empty() && id.len() <= 200);
+    match info.kind.as_deref() {
+        Some("Cash on Delivery") => Ok(Means::OnDelivery),
+        Some("Paypal" | "PayPal") => id.map(Means::Paypal).ok_or("needs the id of the payment"),
+        Some("Credit Card" | "Stripe") => id.map(Means::Card).ok_or("needs the id of the payment"),
+        _ => Err("must have the type Cash on Delivery, Paypal or Credit Card"),
+    }
+}

@@ -1,0 +1,384 @@
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use shared::{
+    clock::iso,
+    config::Config,
+    id::Id,
+    model::{CartLine, Image, Order, PaymentInfo, ShippingAddress, Status},
+    money::{Money, Percent},
+};
+
+use super::{pricing::NoQuote, rules::NotFrom};
+use crate::{
+    coupons::discount::NotApplicable,
+    error::{Error, Refusal},
+    extract::loose,
+    media::{self, wire::PictureReply},
+};
+
+/// `POST /api/order/create-order`
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Checkout {
+    #[serde(default)]
+    pub cart: Option<Vec<CartItem>>,
+    #[serde(default)]
+    pub shipping_address: Option<AddressInput>,
+    /// The buyer as the browser knows them; only `_id` is read, and only where there is no session.
+    #[serde(default)]
+    pub user: Option<UserInput>,
+    #[serde(default, deserialize_with = "loose")]
+    pub total_price: Option<String>,
+    #[serde(default)]
+    pub coupon_code: Option<String>,
+    #[serde(default)]
+    pub payment_info: Option<PaymentInput>,
+}
+
+/// A whole product or event from the browser's cart, of any age. Only two fields are believed.
+#[derive(Deserialize)]
+pub(super) struct CartItem {
+    #[serde(rename = "_id", default)]
+    pub id: Option<String>,
+    /// Missing, null and text that is no number (event cards, the wish list) mean one.
+    #[serde(default, deserialize_with = "loose")]
+    pub count: Option<String>,
+    /// For messages about listings that are gone.
+    #[serde(default)]
+    pub name: Value,
+}
+
+#[derive(Deserialize)]
+pub(super) struct UserInput {
+    #[serde(rename = "_id", default)]
+    pub id: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AddressInput {
+    #[serde(default, deserialize_with = "loose")]
+    pub address1: Option<String>,
+    #[serde(default, deserialize_with = "loose")]
+    pub address2: Option<String>,
+    #[serde(default, deserialize_with = "loose")]
+    pub zip_code: Option<String>,
+    #[serde(default, deserialize_with = "loose")]
+    pub country: Option<String>,
+    #[serde(default, deserialize_with = "loose")]
+    pub city: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct PaymentInput {
+    #[serde(rename = "type", default)]
+    pub kind: Option<String>,
+    #[serde(default)]
+    pub id: Option<String>,
+}
+
+/// `PUT /api/order/update-order-status/{id}` and `PUT /api/order/order-refund-success/{id}`
+#[derive(Deserialize)]
+pub(super) struct StatusUpdate {
+    #[serde(default)]
+    pub status: Option<String>,
+}
+
+/// `PUT /api/order/refund-order/{id}`: the client also sends `status`, which says nothing new.
+#[derive(Deserialize)]
+pub(super) struct RefundRequest {
+    #[serde(default, deserialize_with = "loose")]
+    pub reason: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct OrderReply {
+    #[serde(rename = "_id")]
+    id: String,
+    cart: Vec<LineReply>,
+    shipping_address: AddressReply,
+    user: UserReply,
+    /// A JSON number, always: text blanks the seller's page.
+    total_price: Money,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payment_info: Option<PaymentReply>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paid_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    delivered_at: Option<String>,
+    created_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkout_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shop_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subtotal: Option<Money>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shipping_cost: Option<Money>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    discount: Option<Money>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    coupon_code: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    service_fee_percent: Option<Percent>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    status_history: Vec<ChangeReply>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refund_reason: Option<String>,
+    #[serde(rename = "__v")]
+    version: i64,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LineReply {
+    #[serde(rename = "_id")]
+    id: String,
+    name: String,
+    description: String,
+    category: String,
+    tags: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    original_price: Option<Money>,
+    discount_price: Money,
+    count: i64,
+    images: Vec<ImageReply>,
+    #[serde(rename = "shopeId")]
+    shop_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shop: Option<ShopReply>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    is_reviewed: bool,
+}
+
+#[derive(Serialize)]
+struct ImageReply {
+    #[serde(rename = "_id")]
+    id: String,
+    public_id: String,
+    url: String,
+}
+
+#[derive(Serialize)]
+struct ShopReply {
+    #[serde(rename = "_id")]
+    id: String,
+    name: String,
+    avatar: PictureReply,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AddressReply {
+    address1: String,
+    address2: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zip_code: Option<String>,
+    country: String,
+    city: String,
+}
+
+/// The buyer, as the seller needs to know them.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UserReply {
+    #[serde(rename = "_id")]
+    id: String,
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    phone_number: Option<i64>,
+}
+
+#[derive(Serialize)]
+struct PaymentReply {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<String>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    kind: Option<String>,
+}
+
+#[derive(Serialize)]
+struct ChangeReply {
+    status: &'static str,
+    at: String,
+}
+
+impl OrderReply {
+    pub(super) fn of(config: &Config, order: Order) -> Self {
+        let made = order.id.made_at();
+        let shop = order.shop_id;
+        let user = order.user.unwrap_or_default();
+        Self {
+            id: order.id.hex(),
+            cart: order.cart.into_iter().map(|line| line_reply(config, line)).collect(),
+            shipping_address: address_reply(order.shipping_address.unwrap_or_default()),
+            user: UserReply { id: user.id.hex(), name: user.name, phone_number: user.phone_number },
+            total_price: order.total,
+            status: order.status.text(),
+            payment_info: order.payment.map(payment_reply),
+            paid_at: order.paid_at.map(iso),
+            delivered_at: order.delivered_at.map(iso),
+            created_at: iso(order.created_at.unwrap_or(made)),
+            checkout_id: order.checkout_id,
+            shop_id: (shop != Id::nil()).then(|| shop.hex()),
+            subtotal: order.subtotal,
+            shipping_cost: order.shipping_cost,
+            discount: order.discount,
+            coupon_code: order.coupon_code,
+            service_fee_percent: order.service_fee,
+            status_history: order
+                .history
+                .into_iter()
+                .map(|change| ChangeReply {
+                    status: change.status.text(),
+                    at: iso(change.at.unwrap_or(made)),
+                })
+                .collect(),
+            refund_reason: order.refund_reason,
+            version: order.version,
+        }
+    }
+}
+
+fn line_reply(config: &Config, line: CartLine) -> LineReply {
+    let mut images: Vec<ImageReply> =
+        line.images.into_iter().map(|image| image_reply(config, image)).collect();
+    if images.is_empty() {
+        // The client's order pages read the first picture without asking.
+        let placeholder = media::placeholder(config);
+        images.push(ImageReply {
+            id: Id::<Image>::nil().hex(),
+            public_id: placeholder.public_id,
+            url: media::public_url(config, &placeholder.url),
+        });
+    }
+    LineReply {
+        id: line.id.hex(),
+        name: line.name,
+        description: line.description,
+        category: line.category,
+        tags: line.tags,
+        original_price: line.original_price,
+        discount_price: line.price,
+        count: line.count,
+        images,
+        shop_id: line.shop_id.hex(),
+        shop: line.shop.map(|shop| ShopReply {
+            id: shop.id.hex(),
+            name: shop.name,
+            avatar: PictureReply::of(config, shop.avatar.as_ref()),
+        }),
+        is_reviewed: line.is_reviewed,
+    }
+}
+
+fn image_reply(config: &Config, image: Image) -> ImageReply {
+    ImageReply { id: image.id.hex(), public_id: image.public_id, url: media::public_url(config, &image.url) }
+}
+
+fn address_reply(address: ShippingAddress) -> AddressReply {
+    let ShippingAddress { address1, address2, zip_code, country, city } = address;
+    AddressReply { address1, address2, zip_code, country, city }
+}
+
+/// The old server stores `succeded`; the client shows only `succeeded` in green.
+fn payment_reply(payment: PaymentInfo) -> PaymentReply {
+    let status =
+        payment.status.map(|status| if status == "succeded" { "succeeded".to_owned() } else { status });
+    PaymentReply { id: payment.id, status, kind: payment.kind }
+}
+
+#[derive(Serialize)]
+pub(super) struct OrderOne {
+    pub success: bool,
+    pub order: OrderReply,
+}
+
+#[derive(Serialize)]
+pub(super) struct OrderList {
+    pub success: bool,
+    pub orders: Vec<OrderReply>,
+}
+
+#[derive(Serialize)]
+pub(super) struct OrderChanged {
+    pub success: bool,
+    pub message: &'static str,
+    pub order: OrderReply,
+}
+
+#[derive(Serialize)]
+pub(super) struct Message {
+    pub success: bool,
+    pub message: &'static str,
+}
+
+pub(super) const ORDER_NOT_FOUND: Refusal =
+    Refusal::not_found("order_not_found", "Order not found for this id");
+pub(super) const WRONG_STATUS: Refusal =
+    Refusal::conflict("wrong_status", "The order's status does not allow this");
+pub(super) const ITEM_GONE: Refusal =
+    Refusal::conflict("item_gone", "Something in the cart is no longer sold");
+pub(super) const NOT_RUNNING: Refusal =
+    Refusal::conflict("event_not_running", "An event in the cart is not running");
+pub(super) const OUT_OF_STOCK: Refusal =
+    Refusal::conflict("out_of_stock", "There is not enough left of something in the cart");
+pub(super) const WRONG_TOTAL: Refusal = Refusal::conflict("wrong_total", "The total does not fit the cart");
+pub(super) const COUPON_REFUSED: Refusal =
+    Refusal::conflict("coupon_refused", "The coupon does not apply to this cart");
+pub(super) const NOT_PAID: Refusal =
+    Refusal::conflict("payment_not_verified", "The payment could not be verified");
+pub(super) const PAYMENT_USED: Refusal =
+    Refusal::conflict("payment_used", "This payment has already paid for another order");
+pub(super) const KEY_REUSED: Refusal = Refusal::new(
+    actix_web::http::StatusCode::UNPROCESSABLE_ENTITY,
+    "idempotency_key_reused",
+    "This Idempotency-Key was used for another request; please use a new key",
+);
+
+/// The text of a status on the wire; exactly one of the known ones.
+pub(super) fn status(text: Option<&str>) -> Option<Status> {
+    text.and_then(Status::parse)
+}
+
+/// Words a wish that does not fit the order's status.
+pub(super) fn not_from(refused: NotFrom) -> Error {
+    WRONG_STATUS
+        .saying(format!(
+            "The order is \"{}\" and cannot become \"{}\"",
+            refused.from.text(),
+            refused.to.text()
+        ))
+        .into()
+}
+
+/// Words a cart without a price.
+pub(super) fn no_quote(why: NoQuote) -> Error {
+    match why {
+        NoQuote::UnknownCoupon => COUPON_REFUSED.saying("There is no coupon of this name").into(),
+        NoQuote::CouponDoesNotApply(why) => COUPON_REFUSED
+            .saying(match why {
+                NotApplicable::NoEligibleLine => "The coupon is for nothing that is in this cart".to_owned(),
+                NotApplicable::BelowMinimum(minimum) => {
+                    format!("The coupon needs goods of its shop for at least {minimum}")
+                }
+                NotApplicable::AboveMaximum(maximum) => {
+                    format!("The coupon is for goods of its shop up to {maximum}")
+                }
+                NotApplicable::Senseless => "The coupon is not valid".to_owned(),
+            })
+            .into(),
+        NoQuote::TotalTooLow { right } => WRONG_TOTAL
+            .saying(format!(
+                "The total does not fit the cart: it comes to {right}, and no coupon explains less"
+            ))
+            .into(),
+        NoQuote::TotalMissing { right } => {
+            WRONG_TOTAL.saying(format!("The total is missing: the cart comes to {right}")).into()
+        }
+    }
+}
