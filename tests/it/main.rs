@@ -9,3 +9,4 @@ mod messages;
 mod migrate;
 mod orders;
 mod withdrawals;
+mod settings;

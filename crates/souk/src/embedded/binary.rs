@@ -41,7 +41,7 @@ const CARRIERS: [Carrier; 2] = [
 
 const WAYS_OUT: &str = "Souk needs a MongoDB and has none. Any one of these will do: install MongoDB 5 or later so that \
                         `mongod` is on the PATH (or name the file in MONGOD); run `docker compose up -d mongo` and set \
-                        DB_URL=mongodb://127.0.0.1:27017/souk?replicaSet=rs0; or set DB_URL to a replica set you have";
+                        DB_URL=mongodb://127.0.0.1:27017/souk?directConnection=true; or set DB_URL to a replica set you have";
 
 /// Finds the program, fetching it if there is none.
 pub(super) async fn locate(options: &Options) -> anyhow::Result<PathBuf> {

@@ -1,10 +1,10 @@
 //! The embedded database: a real `mongod`, found or fetched, started as a one-node replica set (transactions and
 //! change streams need one), supervised, and stopped with us.
 //!
-//! * [`binary`] finds the program, or fetches it once and verifies it;
-//! * [`process`] holds the two system calls that tie its life to ours;
-//! * [`supervise`] runs it and starts it again should it end by itself;
-//! * [`replica`] turns the running server into a replica set with a primary.
+//! * `binary` finds the program, or fetches it once and verifies it;
+//! * `process` holds the two system calls that tie its life to ours;
+//! * `supervise` runs it and starts it again should it end by itself;
+//! * `replica` turns the running server into a replica set with a primary.
 
 mod binary;
 mod process;
