@@ -1,3 +1,10 @@
-//! The parts of the `souk` binary that tests use as well.
+//! The `souk` command, as a library: the tests start the very same program and kill it.
 
+mod banner;
+pub mod cli;
+mod database;
+mod doctor;
 pub mod embedded;
+mod migrate;
+mod run;
+mod signals;

@@ -1,69 +1,7 @@
-//! The `souk` command: `souk` runs everything on one machine, a subcommand one part of it.
+//! The `souk` binary; see [`souk::cli`].
 
-mod banner;
-mod database;
-mod doctor;
-mod migrate;
-mod run;
-mod signals;
-
-use std::{io::Write as _, process::ExitCode};
-
-use clap::{Parser, Subcommand};
-use shared::{config::Config, telemetry};
-
-/// A marketplace server: an HTTP API, a chat server and the database under both.
-///
-/// Settings come from the environment and from `.env` in the working directory; `.env.example` lists them all.
-#[derive(Parser)]
-#[command(version, about)]
-struct Cli {
-    #[command(subcommand)]
-    command: Option<Command>,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Run the HTTP API only (needs DB_URL when the chat server runs elsewhere)
-    Api,
-    /// Run the chat server only (needs DB_URL when the API runs elsewhere)
-    Realtime,
-    /// Bring the database to what this version expects, and say what stands in the way
-    Migrate,
-    /// Try every configured service and say in words what is wrong
-    Doctor,
-}
+use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // Several crates bring rustls and none chooses its cryptography; the choice must be the first thing done. Only
-    // a second call could fail.
-    _ = rustls::crypto::ring::default_provider().install_default();
-    let cli = Cli::parse();
-    match run(cli.command) {
-        Ok(code) => code,
-        Err(error) => {
-            // The log may not have been set up yet, and this is for the person who typed the command.
-            _ = writeln!(std::io::stderr(), "souk: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn run(command: Option<Command>) -> anyhow::Result<ExitCode> {
-    let config = Config::from_env();
-    // Before anything could fail: what fails should be in the log.
-    if let Ok(config) = &config {
-        telemetry::init_logs(config.log_format, &config.log_filter);
-        telemetry::init_metrics();
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        match command {
-            None => run::serve(config?, run::Parts::ALL).await,
-            Some(Command::Api) => run::serve(config?, run::Parts::API).await,
-            Some(Command::Realtime) => run::serve(config?, run::Parts::CHAT).await,
-            Some(Command::Migrate) => migrate::migrate(config?).await,
-            Some(Command::Doctor) => doctor::examine(config).await,
-        }
-    })
+    souk::cli::main()
 }
