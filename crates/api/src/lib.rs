@@ -12,6 +12,7 @@ pub mod mail;
 pub mod media;
 pub mod routes;
 
+mod accounts;
 mod catalogue;
 mod conversations;
 mod coupons;

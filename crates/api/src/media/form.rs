@@ -113,6 +113,11 @@ impl Form {
         meant(self.texts.get(name)?)
     }
 
+    /// A text field exactly as it came: blanks belong to a password.
+    pub fn raw_text(&self, name: &str) -> Option<&str> {
+        self.texts.get(name).map(String::as_str)
+    }
+
     /// The pictures of a field, in the order they came.
     pub fn take_images(&mut self, name: &str) -> Vec<CheckedImage> {
         let (taken, left) =

@@ -1,7 +1,32 @@
-//! To be filled.
+//! Shops, which are also their sellers' accounts: details, picture, bank details, and what others
+//! see of them. What they share with shoppers (signing up, logging in, passwords) is in
+//! [`crate::accounts`].
 
-use crate::routes::Route;
+mod handlers;
+mod rules;
+pub(crate) mod store;
+pub(crate) mod wire;
+
+pub(crate) use handlers::activated;
+
+use crate::routes::{Route, delete, get, post, put};
 
 pub(crate) fn routes() -> Vec<Route> {
-    vec![]
+    vec![
+        post("/create-shop", handlers::sign_up),
+        post("/seller/activation", handlers::activate),
+        post("/shop-login", handlers::log_in),
+        get("/getSeller", handlers::own),
+        get("/logout-seller", handlers::log_out),
+        put("/logout-everywhere", handlers::log_out_everywhere),
+        put("/update-seller-avatar", handlers::update_avatar),
+        get("/get-shop-info/{id}", handlers::page),
+        put("/updateSellerInfo", handlers::update),
+        get("/seller-info/{id}", handlers::info),
+        put("/update-payment-methods", handlers::set_withdraw_method),
+        delete("/delete-withdraw-method", handlers::delete_withdraw_method),
+        put("/updatePassword", handlers::change_password),
+        post("/forgot-password", handlers::forgot_password),
+        put("/reset-password", handlers::reset_password),
+    ]
 }

@@ -1,0 +1,330 @@
+//! The stories that shoppers and shops share, once each.
+
+use std::sync::Arc;
+
+use actix_web::{HttpResponseBuilder, cookie::Cookie};
+use anyhow::Context as _;
+use shared::{
+    auth::{MAX_PASSWORD_BYTES, digest, one_time_token},
+    clock::{Timestamp, plus},
+    db::{AsDriverError as _, duplicate_key},
+    id::Id,
+    model::{OutboxJob, PendingAccount, PendingRegistration, Picture},
+};
+use tracing::warn;
+
+use super::{Account, rules, store, wire};
+use crate::{
+    error::{Error, Result},
+    identity::session_cookies,
+    media::{CheckedImage, Folder},
+    state::App,
+};
+
+/// What somebody signs up with, checked.
+pub(crate) struct SignUp {
+    pub(crate) account: PendingAccount,
+    pub(crate) email: String,
+    pub(crate) name: String,
+    pub(crate) password: String,
+    pub(crate) picture: Option<CheckedImage>,
+}
+
+/// Keeps the details and mails the link that turns them into an account.
+pub(crate) async fn sign_up<A: Account>(app: &App, details: SignUp) -> Result<()> {
+    if store::email_is_taken::<A>(&app.db, &details.email).await? {
+        return Err(A::EXISTS.into());
+    }
+    let password = app.hasher.hash(details.password).await?;
+    let avatar = match details.picture {
+        Some(picture) => Some(app.media.store(Folder::Avatar, picture).await.map_err(Error::Unavailable)?),
+        None => None,
+    };
+    let token = one_time_token()?;
+    let now = app.clock.now();
+    let pending = PendingRegistration {
+        digest: digest(&token),
+        account: details.account,
+        email: details.email.clone(),
+        name: details.name,
+        password,
+        avatar,
+        expires_at: link_expires(app, now)?,
+    };
+    let mail = OutboxJob::Mail {
+        to: details.email,
+        subject: A::ACTIVATION_SUBJECT.to_owned(),
+        // Nothing here is the words of whoever filled the form in: the address may be a stranger's.
+        text: format!(
+            "Welcome!\n\nPlease follow this link to activate what you signed up for:\n\n{}{}{token}\n\n\
+             The link works for {}. If it was not you who signed up, simply ignore this mail.\n",
+            app.config.frontend_url,
+            A::ACTIVATION_PAGE,
+            rules::in_words(app.config.activation_ttl),
+        ),
+    };
+    let stored = app
+        .db
+        .transaction(|session| {
+            let (db, outbox, pending, mail) =
+                (app.db.clone(), app.outbox.clone(), pending.clone(), mail.clone());
+            Box::pin(async move {
+                store::register_in(&db, session, &pending, now).await?;
+                outbox.add_in(session, mail).await?;
+                Ok::<_, Error>(())
+            })
+        })
+        .await;
+    if let Err(failure) = stored {
+        discard(app, pending.avatar.as_ref()).await;
+        return Err(failure);
+    }
+    app.outbox.wake();
+    Ok(())
+}
+
+/// An account, and whether whoever followed the link may be logged in by that.
+pub(crate) struct Activated<A> {
+    pub(crate) account: A,
+    /// A link that was used long ago still says that all is well, but opens nothing any more.
+    pub(crate) may_log_in: bool,
+}
+
+/// Turns the registration that was mailed with this token into an account. Doing it again, also at
+/// the same time, finds the same account. Nothing if the token is not for this kind of account.
+pub(crate) async fn activate<A: Account>(app: &App, token: &str) -> Result<Option<Activated<A>>> {
+    let (digest, now) = (digest(token), app.clock.now());
+    let outcome = app
+        .db
+        .transaction(|session| {
+            let (db, digest) = (app.db.clone(), digest.clone());
+            Box::pin(async move {
+                match store::activate_in::<A>(&db, session, &digest, now).await? {
+                    store::Activation::Made(account) => Ok(Some(account)),
+                    store::Activation::Unknown => Ok(None),
+                    store::Activation::EmailTaken => Err(Error::from(A::EXISTS_ALREADY)),
+                }
+            })
+        })
+        .await;
+    let failure = match outcome {
+        Ok(Some(account)) => return Ok(Some(Activated { account, may_log_in: true })),
+        Ok(None) => None,
+        Err(failure) => Some(failure),
+    };
+    if let Some(account) = store::activated_by::<A>(&app.db, &digest).await? {
+        if account.is_blocked() {
+            return Err(wire::BLOCKED.into());
+        }
+        let recent = link_expires(app, account.created_at())? > now;
+        let may_log_in = recent && account.session_version() == 0;
+        return Ok(Some(Activated { account, may_log_in }));
+    }
+    match failure {
+        None => Ok(None),
+        // Two registrations of one address, activated at the same time: the second finds the index.
+        Some(failure)
+            if failure.driver_error().and_then(duplicate_key).as_deref() == Some(A::EMAIL_INDEX) =>
+        {
+            Err(A::EXISTS_ALREADY.into())
+        }
+        Some(failure) => Err(failure),
+    }
+}
+
+/// The account that an e-mail address and a password prove. Whether the address or the password is
+/// wrong can be told neither from the answer nor from the time it takes.
+pub(crate) async fn log_in<A: Account>(app: &App, body: &wire::LogIn) -> Result<A> {
+    let email = body.email.as_deref().map(str::trim).filter(|email| !email.is_empty());
+    let password = body.password.clone().filter(|password| !password.is_empty());
+    let (Some(email), Some(password)) = (email, password) else {
+        return Err(wire::CREDENTIALS_MISSING.into());
+    };
+    let candidates = store::of_email::<A>(&app.db, email).await?;
+    if candidates.is_empty() {
+        app.hasher.verify_nobody(password).await?;
+        return Err(wire::WRONG_CREDENTIALS.into());
+    }
+    for account in candidates {
+        if app.hasher.verify(password.clone(), account.password()).await? {
+            if account.is_blocked() {
+                return Err(wire::BLOCKED.into());
+            }
+            rehash_if_outdated(app, &account, password).await;
+            return Ok(account);
+        }
+    }
+    Err(wire::WRONG_CREDENTIALS.into())
+}
+
+/// Brings a hash up to today's cost. The log-in does not depend on it.
+async fn rehash_if_outdated<A: Account>(app: &App, account: &A, password: String) {
+    if !app.hasher.is_outdated(account.password()) || password.len() > MAX_PASSWORD_BYTES {
+        return;
+    }
+    let rehashed = async {
+        let hash = app.hasher.hash(password).await?;
+        anyhow::Ok(store::rehash(&app.db, account.id(), account.password(), &hash).await?)
+    };
+    if let Err(cause) = rehashed.await {
+        warn!(cause = format!("{cause:#}"), "a password could not be hashed anew");
+    }
+}
+
+/// A new session of an account: its token, and the cookies that carry it.
+pub(crate) fn open_session<A: Account>(app: &App, account: &A) -> Result<(String, Vec<Cookie<'static>>)> {
+    let id = account.id().hex();
+    let token = app.sessions.issue(A::KIND, &id, account.session_version(), app.clock.now())?;
+    let cookies = session_cookies(&app.config, A::KIND, token.clone());
+    Ok((token, cookies))
+}
+
+/// An answer that sets cookies.
+pub(crate) fn with_cookies(
+    mut response: HttpResponseBuilder,
+    cookies: Vec<Cookie<'static>>,
+) -> HttpResponseBuilder {
+    for cookie in cookies {
+        response.cookie(cookie);
+    }
+    response
+}
+
+/// Whether the account's owner has typed the right password.
+pub(crate) async fn is_password_of<A: Account>(
+    app: &App,
+    account: &A,
+    password: Option<&str>,
+) -> Result<bool> {
+    Ok(app.hasher.verify(password.unwrap_or_default().to_owned(), account.password()).await?)
+}
+
+/// Another password for whoever knows the present one. Every session ends; the account comes back
+/// with the version that new ones need.
+pub(crate) async fn change_password<A: Account>(
+    app: &App,
+    id: Id<A>,
+    body: &wire::PasswordChange,
+) -> Result<A> {
+    let mut checks = rules::Checks::default();
+    let repeated = rules::repeated_password(body.new_password.as_deref(), body.repeated.as_deref());
+    let new = checks.take("newPassword", repeated);
+    checks.finish()?;
+    let account = store::find(&app.db, id).await?.ok_or(Error::Unauthenticated)?;
+    if !is_password_of(app, &account, body.old_password.as_deref()).await? {
+        return Err(wire::WRONG_OLD_PASSWORD.into());
+    }
+    let hash = app.hasher.hash(new).await?;
+    let changed = store::change_password(&app.db, id, account.password(), &hash).await?;
+    // Somebody changed it in between: then the old one is not the old one any more.
+    Ok(changed.ok_or(wire::WRONG_OLD_PASSWORD)?)
+}
+
+/// Ends every session.
+pub(crate) async fn end_sessions<A: Account>(app: &App, id: Id<A>) -> Result<()> {
+    Ok(store::end_sessions(&app.db, id).await?)
+}
+
+/// Mails a link that sets a new password, if the address has an account.
+pub(crate) async fn ask_for_reset<A: Account>(app: &App, body: &wire::ForgotPassword) -> Result<()> {
+    let mut checks = rules::Checks::default();
+    let email = checks.take("email", rules::email(body.email.as_deref()));
+    checks.finish()?;
+    // Of legacy namesakes the oldest: it is the one that a log-in finds first.
+    let Some(account) = store::of_email::<A>(&app.db, &email).await?.into_iter().next() else {
+        return Ok(());
+    };
+    let token = one_time_token()?;
+    let (digest, expires) = (digest(&token), link_expires(app, app.clock.now())?);
+    let mail = OutboxJob::Mail {
+        to: account.email().to_owned(),
+        subject: "Set a new password".to_owned(),
+        text: format!(
+            "Somebody, most likely you, asked for a new password.\n\nFollow this link to set one:\n\n{}{}{token}\n\n\
+             The link works once, for {}. If it was not you, simply ignore this mail: your password \
+             stays as it is.\n",
+            app.config.frontend_url,
+            A::RESET_PAGE,
+            rules::in_words(app.config.activation_ttl),
+        ),
+    };
+    let id = account.id();
+    app.db
+        .transaction(|session| {
+            let (db, outbox, digest, mail) =
+                (app.db.clone(), app.outbox.clone(), digest.clone(), mail.clone());
+            Box::pin(async move {
+                store::note_reset_in(&db, session, id, &digest, expires).await?;
+                outbox.add_in(session, mail).await?;
+                Ok::<_, Error>(())
+            })
+        })
+        .await?;
+    app.outbox.wake();
+    Ok(())
+}
+
+/// Sets a new password with a mailed token, which works once.
+pub(crate) async fn reset_password<A: Account>(app: &App, body: &wire::PasswordReset) -> Result<()> {
+    let mut checks = rules::Checks::default();
+    let repeated = rules::repeated_password(body.new_password.as_deref(), body.repeated.as_deref());
+    let new = checks.take("newPassword", repeated);
+    checks.finish()?;
+    let digest = digest(body.token.as_deref().map(str::trim).unwrap_or_default());
+    if !store::reset_is_good::<A>(&app.db, &digest, app.clock.now()).await? {
+        return Err(wire::LINK_EXPIRED.into());
+    }
+    let hash = app.hasher.hash(new).await?;
+    if store::reset_password::<A>(&app.db, &digest, app.clock.now(), &hash).await? {
+        Ok(())
+    } else {
+        Err(wire::LINK_EXPIRED.into())
+    }
+}
+
+/// Stores a picture, puts it in place and only then has the one before deleted.
+pub(crate) async fn replace_avatar<A: Account>(
+    app: &App,
+    id: Id<A>,
+    picture: Option<CheckedImage>,
+) -> Result<A> {
+    let picture = picture.ok_or(wire::PICTURE_MISSING)?;
+    let picture = app.media.store(Folder::Avatar, picture).await.map_err(Error::Unavailable)?;
+    let new = Arc::new(picture);
+    let replaced = app
+        .db
+        .transaction(|session| {
+            let (db, outbox, new) = (app.db.clone(), app.outbox.clone(), Arc::clone(&new));
+            Box::pin(async move {
+                let before = store::set_avatar_in::<A>(&db, session, id, &new).await?;
+                let before = before.ok_or(Error::Unauthenticated)?;
+                let old = before.avatar().map(|old| old.public_id.clone()).filter(|old| !old.is_empty());
+                if let Some(public_id) = old.filter(|old| *old != new.public_id) {
+                    outbox.add_in(session, OutboxJob::DeleteMedia { public_id }).await?;
+                }
+                Ok::<_, Error>(())
+            })
+        })
+        .await;
+    if let Err(failure) = replaced {
+        discard(app, Some(&new)).await;
+        return Err(failure);
+    }
+    app.outbox.wake();
+    store::find(&app.db, id).await?.ok_or(Error::Unauthenticated)
+}
+
+/// Deletes a picture that nothing refers to after a failure. If that fails too, it stays behind.
+async fn discard(app: &App, picture: Option<&Picture>) {
+    if let Some(picture) = picture
+        && let Err(cause) = app.media.delete(&picture.public_id).await
+    {
+        warn!(cause = format!("{cause:#}"), public_id = picture.public_id, "an unused picture stays behind");
+    }
+}
+
+fn link_expires(app: &App, from: Timestamp) -> Result<Timestamp> {
+    let millis =
+        i64::try_from(app.config.activation_ttl.as_millis()).context("ACTIVATION_TTL is too long")?;
+    Ok(plus(from, millis))
+}
