@@ -8,5 +8,5 @@ mod harness;
 mod messages;
 mod migrate;
 mod orders;
-mod withdrawals;
 mod settings;
+mod withdrawals;

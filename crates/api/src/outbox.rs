@@ -86,6 +86,11 @@ impl Outbox {
         self.db.of::<model::Outbox>().insert_one(self.entry(job)).session(session).await.map(drop)
     }
 
+    /// What the mails go through.
+    pub fn mailer(&self) -> &dyn Mailer {
+        &*self.mailer
+    }
+
     /// Tells the worker that there may be something to do.
     pub fn wake(&self) {
         self.wake.notify_one();

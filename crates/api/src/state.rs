@@ -60,4 +60,13 @@ impl App {
             tasks: TaskTracker::new(),
         })
     }
+
+    /// The outside services and what takes their place, for the start-up banner.
+    pub fn services(&self) -> [(&'static str, String); 3] {
+        [
+            ("Mail", self.outbox.mailer().describe()),
+            ("Media", self.media.describe()),
+            ("Payments", self.gateways.describe()),
+        ]
+    }
 }

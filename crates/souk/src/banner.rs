@@ -13,8 +13,18 @@ pub(crate) fn say(line: &str) {
     println!("{line}");
 }
 
+/// What there is to tell after a start.
+pub(crate) struct Opening<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) parts: Parts,
+    pub(crate) embedded: Option<&'a EmbeddedMongo>,
+    /// The outside services, or what takes their place.
+    pub(crate) services: Vec<(&'static str, String)>,
+}
+
 /// The banner after a start.
-pub(crate) fn text(config: &Config, parts: Parts, embedded: Option<&EmbeddedMongo>) -> String {
+pub(crate) fn text(opening: Opening<'_>) -> String {
+    let Opening { config, parts, embedded, services } = opening;
     let mut rows: Vec<(&str, String)> = Vec::new();
     if parts.api {
         rows.push((
@@ -27,9 +37,11 @@ pub(crate) fn text(config: &Config, parts: Parts, embedded: Option<&EmbeddedMong
         rows.push(("Chat", format!("port {} on {}", config.chat_port, config.bind)));
     }
     rows.push(("Database", database(config, embedded)));
+    rows.extend(services);
     if parts.api {
-        rows.extend(services(config));
+        rows.push(("Client", client(config)));
     }
+    rows.push(("Sessions", sessions(config)));
     let mut text = format!("\nSouk {} is open.\n\n", env!("CARGO_PKG_VERSION"));
     for (name, value) in rows {
         // Writing to a String cannot fail.
@@ -46,30 +58,15 @@ fn database(config: &Config, embedded: Option<&EmbeddedMongo>) -> String {
     }
 }
 
-fn services(config: &Config) -> Vec<(&'static str, String)> {
-    let mail = match &config.smtp {
-        Some(smtp) => format!("{} port {}", smtp.host, smtp.port),
-        None => {
-            format!("files in {}, links also in the log (no SMTP_HOST)", config.mail_outbox_dir.display())
-        }
-    };
-    let media = match &config.cloudinary {
-        Some(cloudinary) => format!("Cloudinary, {}", cloudinary.cloud),
-        None => format!("files in {} (no CLOUDINARY_NAME)", config.upload_dir.display()),
-    };
-    let gateway = |name: &str, real: bool, setting: &str| match real {
-        true => name.to_owned(),
-        false => format!("{name} sandbox (no {setting})"),
-    };
-    let payments = [
-        gateway("Stripe", config.stripe.is_some(), "STRIPE_SECRET_KEY"),
-        gateway("PayPal", config.paypal.is_some(), "PAYPAL_CLIENT_ID"),
-    ];
-    let client = match &config.spa_dir {
+fn client(config: &Config) -> String {
+    match &config.spa_dir {
         Some(dir) => format!("{} from {}", config.public_url, dir.display()),
         None => config.client_origins.join(", "),
-    };
-    let bare = match config.auth_mode {
+    }
+}
+
+fn sessions(config: &Config) -> String {
+    let meaning = match config.auth_mode {
         AuthMode::Strict => "AUTH_MODE=strict: every private call needs a session",
         AuthMode::Auto => {
             "AUTH_MODE=auto: the client's calls without cookies are accepted from this machine only"
@@ -78,11 +75,5 @@ fn services(config: &Config) -> Vec<(&'static str, String)> {
             "AUTH_MODE=compat: CALLS WITHOUT A SESSION ARE ACCEPTED FROM ANYWHERE. For a closed network only!"
         }
     };
-    vec![
-        ("Mail", mail),
-        ("Media", media),
-        ("Payments", payments.join(", ")),
-        ("Client", client),
-        ("Sessions", bare.to_owned()),
-    ]
+    meaning.to_owned()
 }

@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use shared::{clock::Clock, config::Config, migrate};
 
 use crate::{
-    banner::{self, say},
+    banner::{self, Opening, say},
     database::Database,
     signals::Signals,
 };
@@ -81,15 +81,18 @@ async fn start(config: &Arc<Config>, parts: Parts) -> anyhow::Result<Started> {
     for warning in &report.warnings {
         tracing::warn!("{warning}");
     }
+    let mut services = Vec::new();
     let api = match api_listener {
         Some(listener) => {
             let app = api::App::new(Arc::clone(config), database.db.clone(), clock.clone())?;
+            services.extend(app.services());
             Some(api::serve(app, listener).context("the API cannot be started")?)
         }
         None => None,
     };
     drop(chat_listener);
-    let banner = banner::text(config, parts, database.embedded.as_ref());
+    let embedded = database.embedded.as_ref();
+    let banner = banner::text(Opening { config, parts, embedded, services });
     Ok(Started { database, api, banner })
 }
 
