@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::embedded::EmbeddedMongo;
 use shared::config::{AuthMode, Config};
-use souk::embedded::EmbeddedMongo;
 
 use crate::{database::without_password, run::Parts};
 

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use crate::embedded::{self, EmbeddedMongo};
 use anyhow::Context as _;
 use shared::{config::Config, db::Db};
-use souk::embedded::{self, EmbeddedMongo};
 
 /// How long a start waits for a database elsewhere: longer than a restart of it takes.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -2,10 +2,10 @@
 
 use std::{net::TcpListener, process::ExitCode, time::Duration};
 
+use crate::embedded;
 use bson::{Document, doc};
 use shared::config::{AuthMode, BadConfig, Config};
 use shared::db::Db;
-use souk::embedded;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 
