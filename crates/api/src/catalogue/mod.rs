@@ -4,5 +4,9 @@
 //! Everything here is told which [`shared::model::Kind`] it works on; the folders `products` and
 //! `events` hold the routes and what only one of them has.
 
+mod conditional;
+mod form;
+pub(crate) mod handlers;
 pub(crate) mod rules;
 pub(crate) mod store;
+pub(crate) mod wire;

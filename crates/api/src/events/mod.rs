@@ -1,7 +1,18 @@
-//! To be filled.
+//! Flash sales: listings that can be bought between two moments. Everything but the envelope is
+//! shared with products and lives in [`crate::catalogue`].
 
-use crate::routes::Route;
+mod handlers;
+mod wire;
+
+use crate::routes::{Route, delete, get, post, put};
 
 pub(crate) fn routes() -> Vec<Route> {
-    vec![]
+    vec![
+        post("/create-event", handlers::create),
+        get("/get-all-events-shop", handlers::all).compressed(),
+        get("/get-all-events-shop/{id}", handlers::of_shop).compressed(),
+        get("/get-event/{id}", handlers::one),
+        put("/update-event/{id}", handlers::update),
+        delete("/delete-shop-event/{id}", handlers::delete),
+    ]
 }

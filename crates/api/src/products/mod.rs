@@ -1,7 +1,21 @@
-//! To be filled.
+//! What shops sell for as long as there is some, and what buyers think of it. What products share
+//! with events lives in [`crate::catalogue`]; reviews are theirs alone.
 
-use crate::routes::Route;
+mod handlers;
+mod rules;
+mod store;
+mod wire;
+
+use crate::routes::{Route, delete, get, post, put};
 
 pub(crate) fn routes() -> Vec<Route> {
-    vec![]
+    vec![
+        post("/create-product", handlers::create),
+        get("/get-all-products", handlers::all).compressed(),
+        get("/get-all-products-shop/{id}", handlers::of_shop).compressed(),
+        get("/get-product/{id}", handlers::one),
+        put("/update-product/{id}", handlers::update),
+        delete("/delete-shop-product/{id}", handlers::delete),
+        put("/create-new-review", handlers::review),
+    ]
 }

@@ -1,0 +1,249 @@
+//! The endpoints that products and events share, each told which of them it is for.
+
+use std::collections::HashMap;
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use mongodb::ClientSession;
+use serde::Serialize;
+use shared::{
+    id::Id,
+    model::{Image, Kind, Listing, Picture, Shop, ShopCopy},
+};
+use tracing::warn;
+
+use super::{
+    conditional, form, rules, store,
+    wire::{self, Audience, ListingReply, Showing},
+};
+use crate::{
+    error::{Error, Result},
+    identity::{Caller, Seller},
+    media::{self, CheckedImage, Folder},
+    outbox::Outbox,
+    shops,
+    state::App,
+};
+
+/// Puts something on sale: the form of the client, complete or not at all.
+pub(crate) async fn create(
+    kind: Kind,
+    caller: &Caller,
+    request: &HttpRequest,
+    payload: web::Payload,
+    state: &App,
+) -> Result<ListingReply> {
+    // Nobody uploads anything before there is somebody to hold it against.
+    if caller.shop.is_none() && !caller.is_accepted_bare() {
+        return Err(Error::Unauthenticated);
+    }
+    let mut submission = form::read(request, payload).await?;
+    let shop_id = submission.shop.and_then(|id| id.parse().ok()).ok_or(wire::SHOP_INVALID)?;
+    caller.act_as_shop(shop_id)?;
+    let pictures = submission.form.take_images("images");
+    let listing = rules::new_listing(kind, &submission.entered, pictures.len())?;
+    let shop = shops::store::find_public(&state.db, shop_id).await?.ok_or(wire::SHOP_INVALID)?;
+    let listing = Listing {
+        id: Id::new(),
+        images: keep(kind, pictures, state).await?,
+        shop_id,
+        shop: Some(ShopCopy { id: shop_id, name: shop.name.clone(), avatar: shop.avatar.clone() }),
+        created_at: Some(state.clock.now()),
+        ..listing
+    };
+    if let Err(error) = store::insert(&state.db, kind, &listing).await
+        && !discard_unused(kind, listing.id, &listing.images, state).await
+    {
+        return Err(error.into());
+    }
+    Ok(ListingReply::of(listing, kind, Some(&shop), &showing(state, Audience::Owner)))
+}
+
+/// Changes what a seller's own listing says, costs, shows, or how many there are.
+pub(crate) async fn update(
+    kind: Kind,
+    seller: Seller,
+    id: Id<Listing>,
+    request: &HttpRequest,
+    payload: web::Payload,
+    state: &App,
+) -> Result<ListingReply> {
+    let Seller(shop_id) = seller;
+    let listing = store::find(&state.db, kind, id).await?.ok_or(wire::not_found(kind))?;
+    if listing.shop_id != shop_id {
+        return Err(wire::NOT_YOURS.into());
+    }
+    let mut submission = form::read_change(request, payload).await?;
+    let change = rules::change(kind, &submission.entered)?;
+    let pictures = submission.form.take_images("images");
+    // Said before anything is stored; the transaction finds out whether it still holds.
+    let coming = vec![Image::default(); pictures.len()];
+    rules::apply(&change, listing, submission.keep.as_deref(), &coming)
+        .map_err(|why| wire::refuse_change(kind, why))?;
+    let added = keep(kind, pictures, state).await?;
+    let (keeping, arriving) = (submission.keep, added.clone());
+    let outbox = state.outbox.clone();
+    let db = state.db.clone();
+    let changed = state
+        .db
+        .transaction(|session| {
+            let (db, outbox) = (db.clone(), outbox.clone());
+            let (change, keeping, arriving) = (change.clone(), keeping.clone(), arriving.clone());
+            Box::pin(async move {
+                let before = store::find_of_shop_in(session, &db, kind, id, shop_id)
+                    .await?
+                    .ok_or(wire::not_found(kind))?;
+                let after = rules::apply(&change, before.clone(), keeping.as_deref(), &arriving)
+                    .map_err(|why| wire::refuse_change(kind, why))?;
+                if !store::update_in(session, &db, kind, &before, &after).await? {
+                    return Err(wire::not_found(kind).into());
+                }
+                let removed = before.images.iter().filter(|image| !after.images.contains(image));
+                delete_later(session, &outbox, removed).await?;
+                Ok::<_, Error>(after)
+            })
+        })
+        .await;
+    match changed {
+        Ok(listing) => {
+            state.outbox.wake();
+            let shop = shops::store::find_public(&state.db, shop_id).await?;
+            Ok(ListingReply::of(listing, kind, shop.as_ref(), &showing(state, Audience::Owner)))
+        }
+        Err(error) => {
+            discard_unused(kind, id, &added, state).await;
+            Err(error)
+        }
+    }
+}
+
+/// Takes a listing off the market; its pictures go later, in the background.
+pub(crate) async fn delete(kind: Kind, caller: &Caller, id: Id<Listing>, state: &App) -> Result<()> {
+    if caller.shop.is_none() && !caller.is_accepted_bare() {
+        return Err(Error::Unauthenticated);
+    }
+    let listing = store::find(&state.db, kind, id).await?.ok_or(wire::not_found(kind))?;
+    caller.act_as_shop(listing.shop_id)?;
+    let (db, outbox, shop_id) = (state.db.clone(), state.outbox.clone(), listing.shop_id);
+    let deleted = state
+        .db
+        .transaction(|session| {
+            let (db, outbox) = (db.clone(), outbox.clone());
+            Box::pin(async move {
+                let Some(gone) = store::delete_in(session, &db, kind, id, shop_id).await? else {
+                    return Ok::<_, Error>(false);
+                };
+                delete_later(session, &outbox, gone.images.iter()).await?;
+                Ok(true)
+            })
+        })
+        .await?;
+    if !deleted {
+        let left = store::find(&state.db, kind, id).await?.ok_or(wire::not_found(kind))?;
+        return Err(wire::still_reserved(kind, left.reserved).into());
+    }
+    state.outbox.wake();
+    Ok(())
+}
+
+/// One listing, as shoppers see it.
+pub(crate) async fn one<Reply: Serialize>(
+    kind: Kind,
+    id: Id<Listing>,
+    request: &HttpRequest,
+    state: &App,
+    envelope: impl FnOnce(ListingReply) -> Reply,
+) -> Result<HttpResponse> {
+    let listing = store::find(&state.db, kind, id).await?.ok_or(wire::not_found(kind))?;
+    let shop = shops::store::find_public(&state.db, listing.shop_id).await?;
+    let reply = ListingReply::of(listing, kind, shop.as_ref(), &showing(state, Audience::Shoppers));
+    conditional::reply(request, &envelope(reply))
+}
+
+/// Every listing of every shop, as shoppers see them.
+pub(crate) async fn all<Reply: Serialize>(
+    kind: Kind,
+    request: &HttpRequest,
+    state: &App,
+    envelope: impl FnOnce(Vec<ListingReply>) -> Reply,
+) -> Result<HttpResponse> {
+    let listings = store::all(&state.db, kind).await?;
+    let mut ids: Vec<Id<Shop>> = listings.iter().map(|listing| listing.shop_id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let shops = shops::store::public_by_ids(&state.db, &ids).await?;
+    let replies = ListingReply::all(listings, kind, &shops, &showing(state, Audience::Shoppers));
+    conditional::reply(request, &envelope(replies))
+}
+
+/// The listings of one shop. Its owner, and a call without a credential where those are accepted,
+/// sees what is on the shelf; everybody else what can be bought.
+pub(crate) async fn of_shop<Reply: Serialize>(
+    kind: Kind,
+    caller: &Caller,
+    shop_id: Option<Id<Shop>>,
+    request: &HttpRequest,
+    state: &App,
+    envelope: impl FnOnce(Vec<ListingReply>) -> Reply,
+) -> Result<HttpResponse> {
+    let Some(shop_id) = shop_id else { return conditional::reply(request, &envelope(Vec::new())) };
+    let owner = caller.shop == Some(shop_id) || caller.is_accepted_bare();
+    let audience = if owner { Audience::Owner } else { Audience::Shoppers };
+    let listings = store::of_shop(&state.db, kind, shop_id).await?;
+    let shops: HashMap<_, _> = shops::store::find_public(&state.db, shop_id)
+        .await?
+        .map(|shop| (shop_id, shop))
+        .into_iter()
+        .collect();
+    let replies = ListingReply::all(listings, kind, &shops, &showing(state, audience));
+    conditional::reply(request, &envelope(replies))
+}
+
+fn showing(state: &App, audience: Audience) -> Showing<'_> {
+    Showing { config: &state.config, now: state.clock.now(), audience }
+}
+
+/// Stores pictures, in their order: all of them, or none that stays.
+async fn keep(kind: Kind, pictures: Vec<CheckedImage>, state: &App) -> Result<Vec<Image>> {
+    let folder = match kind {
+        Kind::Product => Folder::Products,
+        Kind::Event => Folder::Events,
+    };
+    let kept = media::keep_all(state, folder, pictures).await?;
+    Ok(kept.into_iter().map(|Picture { public_id, url }| Image { id: Id::new(), public_id, url }).collect())
+}
+
+/// After a write that failed, deletes the pictures stored for it, and tells whether the write took
+/// place after all: its answer may have been lost, and then the pictures are in use.
+async fn discard_unused(kind: Kind, id: Id<Listing>, added: &[Image], state: &App) -> bool {
+    match store::find(&state.db, kind, id).await {
+        Ok(found) => {
+            let used = found.map(|listing| listing.images).unwrap_or_default();
+            let unused: Vec<Picture> =
+                added.iter().filter(|image| !used.contains(image)).map(picture).collect();
+            media::discard(state, &unused).await;
+            unused.is_empty()
+        }
+        Err(error) => {
+            // Too many pictures are better than too few.
+            warn!(%error, "cannot tell whether pictures are in use, leaving them");
+            false
+        }
+    }
+}
+
+fn picture(image: &Image) -> Picture {
+    Picture { public_id: image.public_id.clone(), url: image.url.clone() }
+}
+
+/// Has pictures deleted once the transaction holds.
+async fn delete_later<'a>(
+    session: &mut ClientSession,
+    outbox: &Outbox,
+    images: impl Iterator<Item = &'a Image> + Send,
+) -> Result<()> {
+    let deletable: Vec<_> = images.filter(|image| media::is_deletable(&image.public_id)).collect();
+    for image in deletable {
+        outbox.add_in(session, media::deletion(&picture(image))).await?;
+    }
+    Ok(())
+}
