@@ -1,1 +1,49 @@
-//! Souk.
+//! Souk's chat and presence server: Socket.IO beside the API, sharing nothing with it but the
+//! database.
+//!
+//! Who somebody is comes with the handshake ([`auth`]). What they send is queued for each socket, in
+//! order ([`handlers`]), and stored; whatever is stored, here or by the API, is delivered to those
+//! concerned by watching the database ([`delivery`]). Who is online is told in gathered
+//! announcements ([`presence`]).
+
+mod auth;
+mod delivery;
+mod handlers;
+mod presence;
+mod server;
+mod wire;
+
+use std::sync::{Arc, atomic::AtomicBool};
+
+use shared::{auth::Sessions, clock::Clock, config::Config, db::Db};
+
+use crate::{delivery::Members, presence::Presence};
+
+pub use server::{Server, serve};
+
+/// The chat server's state.
+pub struct App {
+    db: Db,
+    config: Arc<Config>,
+    clock: Clock,
+    sessions: Sessions,
+    presence: Presence,
+    members: Members,
+    /// The database is being watched: what is stored is delivered at once.
+    watching: AtomicBool,
+}
+
+impl App {
+    /// Puts the state together from the settings.
+    pub fn new(config: Arc<Config>, db: Db, clock: Clock) -> anyhow::Result<Self> {
+        Ok(Self {
+            sessions: Sessions::new(config.jwt_secret.expose(), i64::try_from(config.session_ttl.as_secs())?),
+            db,
+            config,
+            clock,
+            presence: Presence::default(),
+            members: Members::default(),
+            watching: AtomicBool::new(false),
+        })
+    }
+}

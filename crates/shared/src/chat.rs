@@ -166,6 +166,10 @@ async fn claim(
 
 /// The conversation of two people, the liveliest where an old database has several.
 pub async fn between(db: &Db, one: &str, other: &str) -> Result<Option<Conversation>> {
+    if one == other {
+        // Would be found in each of their conversations.
+        return Ok(None);
+    }
     db.of::<Conversation>()
         .find_one(doc! { "members": { "$all": [one, other], "$size": 2 } })
         .sort(doc! { "updatedAt": -1, "_id": 1 })
