@@ -4,10 +4,9 @@ use std::{net::TcpListener, process::ExitCode, time::Duration};
 
 use crate::embedded;
 use bson::{Document, doc};
+use shared::clock::Clock;
 use shared::config::{AuthMode, BadConfig, Config};
 use shared::db::Db;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::net::TcpStream;
 
 use crate::{
     banner::say,
@@ -194,29 +193,17 @@ async fn transaction(db: &Db) -> mongodb::error::Result<()> {
 }
 
 async fn mail(config: &Config) -> Finding {
-    let Some(smtp) = &config.smtp else {
-        return directory(&config.mail_outbox_dir, "no SMTP_HOST: mails are written to");
+    let mailer = match api::mail::from_config(config, &Clock::default()) {
+        Ok(mailer) => mailer,
+        Err(error) => return Bad(format!("the mail settings cannot be used: {error:#}")),
     };
-    let name = format!("{} port {}", smtp.host, smtp.port);
-    match tokio::time::timeout(PATIENCE, greeting(&smtp.host, smtp.port)).await {
-        Err(_) => Bad(format!("{name} does not answer within {} s", PATIENCE.as_secs())),
-        Ok(Err(error)) => Bad(format!("{name} cannot be reached: {error}")),
-        // From the first byte on it speaks TLS, so there is no greeting to read.
-        Ok(Ok(None)) => Good(format!("{name} accepts connections")),
-        Ok(Ok(Some(line))) if line.starts_with("220") => Good(format!("{name} answers as a mail server")),
-        Ok(Ok(Some(line))) => Bad(format!("{name} is not ready for mail: {line}")),
+    let name = mailer.describe();
+    match tokio::time::timeout(PATIENCE, mailer.check()).await {
+        Err(_) => Bad(format!("{name}: no answer within {} s", PATIENCE.as_secs())),
+        Ok(Err(error)) => Bad(format!("{name}: {error:#}")),
+        Ok(Ok(())) if config.smtp.is_none() => Good(format!("{name}, since there is no SMTP_HOST")),
+        Ok(Ok(())) => Good(format!("{name}: connected and logged in")),
     }
-}
-
-async fn greeting(host: &str, port: u16) -> std::io::Result<Option<String>> {
-    let mut stream = BufReader::new(TcpStream::connect((host, port)).await?);
-    if port == 465 {
-        return Ok(None);
-    }
-    let mut line = String::new();
-    stream.read_line(&mut line).await?;
-    stream.write_all(b"QUIT\r\n").await?;
-    Ok(Some(line.trim().to_owned()))
 }
 
 async fn media(config: &Config) -> Finding {

@@ -31,13 +31,18 @@ impl Parts {
     pub(crate) const API: Self = Self { api: true, chat: false };
     pub(crate) const CHAT: Self = Self { api: false, chat: true };
 
-    /// What the database knows this process as.
-    const fn app_name(self) -> &'static str {
-        match self {
-            Self { api: true, chat: true } => "souk",
-            Self { api: true, .. } => "souk-api",
-            _ => "souk-realtime",
-        }
+    /// What the database knows this process as: the same name after a restart, another on every node, so that what
+    /// an earlier life of this very node left open can be told from what its neighbours are doing.
+    fn app_name(self, config: &Config) -> String {
+        let (part, port) = match self {
+            Self { api: true, chat: true } => ("souk", config.port),
+            Self { api: true, .. } => ("souk-api", config.port),
+            _ => ("souk-realtime", config.chat_port),
+        };
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        // The driver allows 128 bytes.
+        let host: String = host.trim().chars().filter(char::is_ascii).take(80).collect();
+        format!("{part} {host}:{port}")
     }
 }
 
@@ -76,7 +81,14 @@ async fn start(config: &Arc<Config>, parts: Parts) -> anyhow::Result<Started> {
     let api_listener = parts.api.then(|| listen(config.bind, config.port, "PORT")).transpose()?;
     let chat_listener = parts.chat.then(|| listen(config.bind, config.chat_port, "CHAT_PORT")).transpose()?;
     let clock = Clock::default();
-    let database = Database::open(config, parts.app_name()).await?;
+    let (app_name, born) = (parts.app_name(config), clock.now());
+    let database = Database::open(config, &app_name).await?;
+    match migrate::end_orphans(&database.db, &app_name, born).await {
+        Ok(0) => {}
+        Ok(ended) => tracing::info!("ended {ended} transactions that an earlier life left open"),
+        // A database account may not be allowed to look; the server ends them by itself within a minute.
+        Err(error) => tracing::debug!("cannot look for transactions of an earlier life: {error:#}"),
+    }
     let report = migrate::run(&database.db, &clock).await.context("the database cannot be migrated")?;
     for warning in &report.warnings {
         tracing::warn!("{warning}");

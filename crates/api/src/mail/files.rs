@@ -47,6 +47,16 @@ impl Mailer for Files {
         Box::pin(self.write(mail))
     }
 
+    fn check(&self) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + '_>> {
+        Box::pin(async {
+            fs::create_dir_all(&self.directory).await?;
+            let probe = self.directory.join(format!(".check-{}", std::process::id()));
+            fs::write(&probe, "").await?;
+            fs::remove_file(&probe).await?;
+            Ok(())
+        })
+    }
+
     fn describe(&self) -> String {
         format!("files in {}", self.directory.display())
     }

@@ -28,6 +28,8 @@ pub struct Mail {
 pub trait Mailer: Send + Sync {
     /// Sends one, or says why not; the outbox tries again.
     fn send(&self, mail: Mail) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + '_>>;
+    /// Whether mail could be sent right now: connects and logs in, and sends nothing.
+    fn check(&self) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + '_>>;
     /// For the start-up banner.
     fn describe(&self) -> String;
 }

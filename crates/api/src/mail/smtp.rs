@@ -67,6 +67,14 @@ impl Mailer for Smtp {
         Box::pin(self.deliver(mail))
     }
 
+    fn check(&self) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + '_>> {
+        Box::pin(async {
+            let answers = self.transport.test_connection().await?;
+            anyhow::ensure!(answers, "{} lets us in and then hangs up", self.server);
+            Ok(())
+        })
+    }
+
     fn describe(&self) -> String {
         format!("SMTP through {}", self.server)
     }

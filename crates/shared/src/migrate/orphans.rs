@@ -6,8 +6,8 @@ use crate::{clock::Timestamp, db::Db, lenient};
 /// Ends transactions that an earlier life of this application left open: their documents stay
 /// locked until the server gives up on them, which takes up to a minute.
 ///
-/// `app_name` is what the application connects as, `before` when its present life began. Only for
-/// a database that one node has to itself, as the embedded one: other nodes go by the same name.
+/// `app_name` is what the application connects as, `before` when its present life began. The name
+/// must be this node's alone, or another node's transactions would be ended.
 /// Returns how many were ended.
 pub async fn end_orphans(db: &Db, app_name: &str, before: Timestamp) -> anyhow::Result<u64> {
     let pipeline = vec![
