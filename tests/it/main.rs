@@ -3,6 +3,7 @@
 mod contract;
 mod conversations;
 mod coupons;
+mod crash;
 mod embedded;
 mod events;
 mod harness;

@@ -1,0 +1,228 @@
+//! What is left when the process is killed in the middle of its work: whole checkouts or none.
+
+use std::{
+    net::TcpListener,
+    process::Stdio,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use bson::doc;
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use shared::{
+    id::Id,
+    model::{Image, Kind, Listing, Order, Shop},
+    money::Money,
+};
+use tests::{Seller, TestApp};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+};
+
+/// The real program, serving the API on the database of a test.
+struct Process {
+    child: Child,
+    base: String,
+}
+
+impl Process {
+    /// Returns once it says that it serves.
+    async fn start(app: &TestApp) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_souk-under-test"))
+            .arg("api")
+            .env_clear()
+            .env("DB_URL", app.database_uri())
+            .env("BIND", "127.0.0.1")
+            .env("PORT", port.to_string())
+            .env("AUTH_MODE", "strict")
+            .env("JWT_SECRET_KEY", app.config.jwt_secret.expose())
+            .env("BCRYPT_COST", "4")
+            .env("SOUK_HOME", app.home())
+            .env("RUST_LOG", "warn")
+            .current_dir(app.home())
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let base = format!("http://127.0.0.1:{port}");
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        loop {
+            let line = lines.next_line().await.unwrap().expect("the program ended instead of serving");
+            if line.contains(&port.to_string()) {
+                break;
+            }
+        }
+        // Whatever else it prints is read, so that it never waits for us.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Self { child, base }
+    }
+
+    /// `kill -9`, and no process left.
+    async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+}
+
+async fn shelf(app: &TestApp, seller: &Seller, minor: i64, stock: i64) -> Id<Listing> {
+    let listing = Listing {
+        id: Id::new(),
+        name: "cup".to_owned(),
+        price: Money::from_minor(minor),
+        stock,
+        shop_id: seller.id,
+        images: vec![Image { id: Id::new(), public_id: "p".to_owned(), url: "/uploads/p.png".to_owned() }],
+        ..Listing::default()
+    };
+    app.db.listings(Kind::Product).insert_one(&listing).await.unwrap();
+    listing.id
+}
+
+async fn listing(app: &TestApp, id: Id<Listing>) -> Listing {
+    app.db.listings(Kind::Product).find_one(doc! { "_id": id }).await.unwrap().unwrap()
+}
+
+/// Sends a request until it is answered with something other than "come back later".
+async fn insist(request: reqwest::RequestBuilder) -> (u16, Value) {
+    loop {
+        let response = request.try_clone().unwrap().send().await.unwrap();
+        if response.status() != 503 {
+            return (response.status().as_u16(), response.json().await.unwrap());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_killed_during_checkouts_leaves_whole_orders_and_a_retry_completes_the_rest() {
+    let app = TestApp::start().await;
+    let (ann, bob) = tokio::join!(app.buyer("ann"), app.seller("bob"));
+    let (cup, pot) = (shelf(&app, &bob, 1000, 1000).await, shelf(&app, &bob, 333, 1000).await);
+    let client = reqwest::Client::new();
+    let body = json!({
+        "cart": [{ "_id": cup.hex(), "count": 2 }, { "_id": pot.hex(), "count": 1 }],
+        "shippingAddress": { "address1": "1 Elm Street", "country": "PK", "city": "PB" },
+        "paymentInfo": { "type": "Cash on Delivery" },
+    });
+    let order = |base: &str, key: &str| {
+        client
+            .post(format!("{base}/api/order/create-order"))
+            .bearer_auth(&ann.token)
+            .header("Idempotency-Key", key)
+            .json(&body)
+    };
+    let mut keys = 0;
+    for kill_after in [1, 7] {
+        let process = Process::start(&app).await;
+        let answered = Arc::new(AtomicUsize::new(0));
+        let enough = Arc::new(tokio::sync::Notify::new());
+        let calls: Vec<_> = (0..16)
+            .map(|i| {
+                let key = format!("key {}", keys + i);
+                let request = order(&process.base, &key);
+                let (answered, enough) = (Arc::clone(&answered), Arc::clone(&enough));
+                tokio::spawn(async move {
+                    let answer = match request.send().await {
+                        Ok(response) if response.status() == 201 => response.json::<Value>().await.ok(),
+                        _ => None,
+                    };
+                    if answer.is_some() && answered.fetch_add(1, Ordering::SeqCst) + 1 == kill_after {
+                        enough.notify_one();
+                    }
+                    (key, answer)
+                })
+            })
+            .collect();
+        keys += 16;
+        enough.notified().await;
+        process.kill().await;
+        let outcomes: Vec<(String, Option<Value>)> =
+            join_all(calls).await.into_iter().map(Result::unwrap).collect();
+        let acknowledged = outcomes.iter().filter(|(_, answer)| answer.is_some()).count();
+        assert!((1..16).contains(&acknowledged), "the kill came too early or too late: {acknowledged}");
+        // Right after the kill each order has its reservation and the reverse.
+        let orders = app.db.of::<Order>().count_documents(doc! {}).await.unwrap();
+        let reserved = listing(&app, cup).await.reserved;
+        assert_eq!(reserved, 2 * i64::try_from(orders).unwrap());
+        // The same keys, at the node that lives: what was acknowledged is given again, the rest is done.
+        for (key, answer) in outcomes {
+            let (status, again) = insist(order(&app.base, &key)).await;
+            assert_eq!(status, 201, "{again}");
+            if let Some(answer) = answer {
+                assert_eq!(again, answer, "{key} was acknowledged and then lost");
+            }
+        }
+        assert_eq!(app.db.of::<Order>().count_documents(doc! {}).await.unwrap(), keys);
+        let expected = i64::try_from(keys).unwrap();
+        assert_eq!(
+            (listing(&app, cup).await.reserved, listing(&app, pot).await.reserved),
+            (2 * expected, expected)
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_server_killed_during_deliveries_moves_units_and_money_together() {
+    let app = TestApp::start().await;
+    let (ann, bob) = tokio::join!(app.buyer("ann"), app.seller("bob"));
+    let cup = shelf(&app, &bob, 1000, 1000).await;
+    let client = reqwest::Client::new();
+    let mut orders = Vec::new();
+    for i in 0..12 {
+        let body = json!({
+            "cart": [{ "_id": cup.hex(), "count": 1 }],
+            "shippingAddress": { "address1": "1 Elm Street" },
+            "paymentInfo": { "type": "Cash on Delivery" },
+        });
+        let call = ann.post("/api/order/create-order").header("Idempotency-Key", &i.to_string()).json(&body);
+        orders.push(call.await.expect(201)["orders"][0]["_id"].as_str().unwrap().to_owned());
+    }
+    let deliver = |base: &str, order: &str| {
+        client
+            .put(format!("{base}/api/order/update-order-status/{order}"))
+            .bearer_auth(&bob.token)
+            .json(&json!({ "status": "Delivered" }))
+    };
+    let process = Process::start(&app).await;
+    let (sender, mut answered) = tokio::sync::mpsc::unbounded_channel();
+    let calls: Vec<_> = orders
+        .iter()
+        .map(|order| {
+            let (request, sender) = (deliver(&process.base, order), sender.clone());
+            tokio::spawn(async move {
+                if request.send().await.is_ok_and(|response| response.status() == 200) {
+                    sender.send(()).ok();
+                }
+            })
+        })
+        .collect();
+    for _ in 0..3 {
+        answered.recv().await.unwrap();
+    }
+    process.kill().await;
+    join_all(calls).await;
+    assert_consistent(&app, &bob, cup).await;
+    for order in &orders {
+        assert_eq!(insist(deliver(&app.base, order)).await.0, 200);
+    }
+    assert_consistent(&app, &bob, cup).await;
+    let shop = app.db.of::<Shop>().find_one(doc! { "_id": bob.id }).await.unwrap().unwrap();
+    assert_eq!(shop.balance_minor, Some(12 * 990));
+    let cup = listing(&app, cup).await;
+    assert_eq!((cup.stock, cup.reserved, cup.sold_out), (988, 0, 12));
+}
+
+/// As many orders are delivered as units are sold, credits are booked and the balance says.
+async fn assert_consistent(app: &TestApp, seller: &Seller, id: Id<Listing>) {
+    let delivered = app.db.of::<Order>().count_documents(doc! { "status": "Delivered" }).await.unwrap();
+    let delivered = i64::try_from(delivered).unwrap();
+    let cup = listing(app, id).await;
+    assert_eq!((cup.stock, cup.sold_out), (1000 - delivered, delivered));
+    let shop = app.db.of::<Shop>().find_one(doc! { "_id": seller.id }).await.unwrap().unwrap();
+    assert_eq!(shop.balance_minor, Some(delivered * 990));
+    let entries = app.db.raw::<bson::Document>("ledger").count_documents(doc! {}).await.unwrap();
+    assert_eq!(i64::try_from(entries).unwrap(), delivered);
+}
