@@ -13,4 +13,6 @@ mod orders;
 mod products;
 mod reviews;
 mod settings;
+mod shops;
+mod users;
 mod withdrawals;
