@@ -7,6 +7,8 @@ mod crash;
 mod embedded;
 mod events;
 mod harness;
+mod mail;
+mod media;
 mod messages;
 mod migrate;
 mod orders;

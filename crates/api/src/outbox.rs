@@ -31,6 +31,8 @@ const TRY: Duration = Duration::from_secs(50);
 const MAX_ATTEMPTS: i32 = 12;
 /// How many jobs one node carries out at once.
 const CONCURRENCY: usize = 8;
+/// How long a shutdown waits for tries in progress.
+const GRACE: Duration = Duration::from_secs(20);
 /// How often to look without having been told: other nodes' jobs, and those that are to be tried
 /// again.
 const TICK: Duration = Duration::from_secs(1);
@@ -225,7 +227,9 @@ pub async fn work(app: Arc<App>, quit: CancellationToken) {
             () = quit.cancelled() => {}
         }
     }
-    while running.join_next().await.is_some() {}
+    // A try that takes longer is left; its lease ends, and the next life or another node takes it over.
+    let finishing = async { while running.join_next().await.is_some() {} };
+    _ = tokio::time::timeout(GRACE, finishing).await;
 }
 
 /// How long to wait after so many tries: 5 s, doubling, an hour at most.

@@ -147,3 +147,147 @@ impl Media for Cloudinary {
         format!("Cloudinary, cloud {}", self.cloud)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use wiremock::{
+        Mock, MockServer, Request, ResponseTemplate,
+        matchers::{method, path},
+    };
+
+    use super::*;
+
+    fn cloudinary(server: &MockServer) -> Cloudinary {
+        // The first call decides for the process, and all say the same.
+        _ = rustls::crypto::ring::default_provider().install_default();
+        let settings = config::Cloudinary {
+            cloud: "bazaar".to_owned(),
+            key: "12345".to_owned(),
+            secret: Secret::new("abcd".to_owned()),
+            api_base: server.uri(),
+        };
+        Cloudinary::new(&settings, Clock::default()).unwrap()
+    }
+
+    fn image() -> CheckedImage {
+        let bytes = bytes::Bytes::from_static(b"\x89PNG\r\n--picture--");
+        CheckedImage { bytes, mime: "image/png", extension: "png" }
+    }
+
+    async fn answering(action: &str, status: u16, body: serde_json::Value) -> MockServer {
+        let server = MockServer::start().await;
+        Mock::given(method("POST"))
+            .and(path(format!("/v1_1/bazaar/image/{action}")))
+            .respond_with(ResponseTemplate::new(status).set_body_json(body))
+            .expect(1)
+            .mount(&server)
+            .await;
+        server
+    }
+
+    async fn only_request(server: &MockServer) -> Request {
+        let mut requests = server.received_requests().await.unwrap();
+        assert_eq!(requests.len(), 1);
+        requests.remove(0)
+    }
+
+    /// The value of a field in a multipart body.
+    fn field(body: &str, name: &str) -> String {
+        let (_, after) = body.split_once(&format!("name=\"{name}\"")).unwrap();
+        let (_, value) = after.split_once("\r\n\r\n").unwrap();
+        value.split("\r\n--").next().unwrap().to_owned()
+    }
+
+    #[test]
+    fn the_signature_is_the_one_that_cloudinary_documents() {
+        let mut parameters = vec![
+            ("timestamp", "1315060510".to_owned()),
+            ("public_id", "sample_image".to_owned()),
+            ("eager", "w_400,h_300,c_pad|w_260,h_200,c_crop".to_owned()),
+        ];
+        assert_eq!(signature(&mut parameters, "abcd"), "bfd09f95f331f558cbd1320e67aa8d488770583e");
+    }
+
+    #[tokio::test]
+    async fn an_upload_is_signed_and_carries_the_picture() {
+        let answer = serde_json::json!({
+            "public_id": "avatar/x1", "url": "http://res.cloudinary.com/bazaar/x1.png",
+            "secure_url": "https://res.cloudinary.com/bazaar/x1.png", "version": 1,
+        });
+        let server = answering("upload", 200, answer).await;
+        let before = Clock::default().now().timestamp_millis() / 1000;
+        let picture = cloudinary(&server).store(Folder::Avatar, image()).await.unwrap();
+        let expected = Picture {
+            public_id: "avatar/x1".to_owned(),
+            url: "https://res.cloudinary.com/bazaar/x1.png".to_owned(),
+        };
+        assert_eq!(picture, expected);
+
+        let request = only_request(&server).await;
+        assert!(
+            request.headers["content-type"].to_str().unwrap().starts_with("multipart/form-data; boundary=")
+        );
+        let body = String::from_utf8_lossy(&request.body).into_owned();
+        let timestamp = field(&body, "timestamp");
+        assert!((before..before + 60).contains(&timestamp.parse().unwrap()), "{timestamp}");
+        assert_eq!((field(&body, "folder").as_str(), field(&body, "api_key").as_str()), ("avatar", "12345"));
+        let digest = Sha1::digest(format!("folder=avatar&timestamp={timestamp}abcd").as_bytes());
+        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(field(&body, "signature"), hex);
+        assert!(
+            body.contains("filename=\"picture.png\"") && body.contains("Content-Type: image/png"),
+            "{body}"
+        );
+        assert!(
+            request.body.windows(17).any(|part| part == b"\x89PNG\r\n--picture--"),
+            "the picture is whole"
+        );
+        assert!(!body.contains("abcd\r\n"), "the secret stays here");
+    }
+
+    #[tokio::test]
+    async fn a_deletion_is_signed_and_what_is_gone_is_fine() {
+        for result in ["ok", "not found"] {
+            let server = answering("destroy", 200, serde_json::json!({ "result": result })).await;
+            cloudinary(&server).delete("avatar/x 1").await.unwrap();
+            let body = String::from_utf8(only_request(&server).await.body).unwrap();
+            let fields: std::collections::HashMap<&str, &str> =
+                body.split('&').map(|pair| pair.split_once('=').unwrap()).collect();
+            let signed =
+                format!("invalidate=true&public_id=avatar/x 1&timestamp={}abcd", fields["timestamp"]);
+            let hex: String =
+                Sha1::digest(signed.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(
+                (fields["public_id"], fields["api_key"], fields["signature"]),
+                ("avatar%2Fx+1", "12345", hex.as_str())
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_a_failure_in_the_hosts_words() {
+        let refusal = serde_json::json!({ "error": { "message": "Invalid Signature" } });
+        let server = answering("upload", 401, refusal).await;
+        let why = cloudinary(&server).store(Folder::Avatar, image()).await.unwrap_err();
+        assert!(format!("{why:#}").contains("Invalid Signature"), "{why:#}");
+
+        let server = answering("destroy", 200, serde_json::json!({ "result": "error" })).await;
+        cloudinary(&server).delete("avatar/x1").await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn a_host_that_cannot_be_reached_is_a_failure() {
+        let server = MockServer::start().await;
+        let host = cloudinary(&server);
+        drop(server);
+        host.store(Folder::Avatar, image()).await.unwrap_err();
+    }
+
+    #[tokio::test]
+    async fn nothing_is_asked_of_the_host_for_a_picture_that_it_never_had() {
+        let server = MockServer::start().await;
+        cloudinary(&server).delete("placeholder").await.unwrap();
+        cloudinary(&server).delete("").await.unwrap();
+        assert!(server.received_requests().await.unwrap().is_empty());
+    }
+}

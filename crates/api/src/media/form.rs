@@ -15,7 +15,7 @@ use std::{
 
 use actix_multipart::{Field, Multipart, MultipartError};
 use actix_web::{
-    HttpRequest,
+    HttpMessage as _, HttpRequest,
     error::PayloadError,
     http::header,
     web::{self, Bytes, BytesMut},
@@ -55,6 +55,9 @@ const MAX_TIME: Duration = Duration::from_secs(300);
 /// have sent everything.
 const MAX_IGNORED: usize = 64 * 1024 * 1024;
 
+/// So many bytes of the end are remembered: the last delimiter and whatever follows it.
+const TAIL: usize = 1024;
+
 /// Memory for all forms that are being read or used, in units of 64 KB: 256 MB. Each form reserves
 /// what it may need before it is read, so that forms wait for one another instead of failing half
 /// way.
@@ -83,11 +86,16 @@ pub struct Form {
 impl Form {
     /// Reads the whole body.
     pub async fn read(request: &HttpRequest, payload: web::Payload, limits: FormLimits) -> Result<Self> {
-        if !is_form(request) {
-            return Err(wire::NOT_A_FORM.into());
-        }
-        let announced = announced(request);
         let body = Body::new(payload);
+        let Some(boundary) = boundary(request) else {
+            body.ignore_rest().await;
+            return Err(if is_form(request) {
+                wire::MALFORMED.saying("The header Content-Type names no boundary").into()
+            } else {
+                wire::NOT_A_FORM.into()
+            });
+        };
+        let announced = announced(request);
         if announced.is_some_and(|length| length > MAX_TOTAL + MAX_FRAMING) {
             body.ignore_rest().await;
             return Err(wire::TOO_LARGE.into());
@@ -95,6 +103,8 @@ impl Form {
         let memory = reserve(announced.unwrap_or(MAX_TOTAL)).await?;
         let multipart = Multipart::new(request.headers(), body.clone());
         match timeout_at(body.deadline(), read_parts(multipart, limits)).await {
+            // A body may also end too early between two parts, where the parser does not mind.
+            Ok(Ok(_)) if body.is_cut_off(&boundary) => Err(wire::CUT_OFF.into()),
             Ok(Ok((texts, files))) => {
                 let images = check_all(files).await?;
                 Ok(Self { texts, images, _memory: Some(memory) })
@@ -143,6 +153,12 @@ pub fn is_form(request: &HttpRequest) -> bool {
         .is_some_and(|essence| essence.trim().eq_ignore_ascii_case("multipart/form-data"))
 }
 
+fn boundary(request: &HttpRequest) -> Option<String> {
+    let kind = request.mime_type().ok()??;
+    let boundary = kind.get_param("boundary")?.as_str();
+    (is_form(request) && !boundary.is_empty()).then(|| boundary.to_owned())
+}
+
 fn announced(request: &HttpRequest) -> Option<usize> {
     request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
@@ -164,6 +180,8 @@ struct Body(Rc<RefCell<Reading>>);
 struct Reading {
     payload: web::Payload,
     seen: usize,
+    /// The last bytes that came.
+    tail: Vec<u8>,
     deadline: Instant,
     silence: Pin<Box<tokio::time::Sleep>>,
     /// Too much came; what the parser makes of that is beside the point.
@@ -176,6 +194,7 @@ impl Body {
         Self(Rc::new(RefCell::new(Reading {
             payload,
             seen: 0,
+            tail: Vec::new(),
             deadline: Instant::now() + MAX_TIME,
             silence: Box::pin(tokio::time::sleep(MAX_SILENCE)),
             overflown: false,
@@ -189,6 +208,13 @@ impl Body {
 
     fn failure(&self) -> Option<Error> {
         self.0.borrow().overflown.then(|| wire::TOO_LARGE.into())
+    }
+
+    /// Whether the body has ended without the delimiter that ends a form.
+    fn is_cut_off(&self, boundary: &str) -> bool {
+        let reading = self.0.borrow();
+        let end = format!("--{boundary}--");
+        reading.ended && !reading.tail.windows(end.len()).any(|part| part == end.as_bytes())
     }
 
     async fn ignore_rest(&self) {
@@ -215,6 +241,9 @@ impl Reading {
         match Pin::new(&mut self.payload).poll_next(context) {
             Poll::Ready(Some(Ok(chunk))) => {
                 self.seen += chunk.len();
+                self.tail
+                    .extend_from_slice(chunk.get(chunk.len().saturating_sub(TAIL)..).unwrap_or_default());
+                self.tail.drain(..self.tail.len().saturating_sub(TAIL));
                 self.silence.as_mut().reset(Instant::now() + MAX_SILENCE);
                 Poll::Ready(Some(Ok(chunk)))
             }
@@ -333,6 +362,9 @@ async fn collect(part: &mut Field, limit: usize) -> Result<Option<Bytes>> {
 
 fn worded(error: MultipartError) -> Error {
     match error {
+        MultipartError::Payload(PayloadError::Overflow) => {
+            wire::MALFORMED.saying("The headers of a part of the form are too long").into()
+        }
         MultipartError::Incomplete | MultipartError::Payload(_) => wire::CUT_OFF.into(),
         MultipartError::ContentTypeIncompatible | MultipartError::ContentTypeMissing => {
             wire::NOT_A_FORM.into()

@@ -4,6 +4,8 @@
 mod cloudinary;
 mod disk;
 mod form;
+#[cfg(test)]
+mod form_tests;
 mod serve;
 mod spa;
 pub mod wire;
