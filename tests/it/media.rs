@@ -128,7 +128,10 @@ async fn no_path_leads_out_of_the_uploads() {
     ] {
         let (status, answer) = raw_get(&app, target).await;
         assert_eq!(status, 404, "{target}: {answer}");
-        assert!(answer.contains(r#""success":false"#) && !answer.contains("\r\n\r\nsecret"), "{target}: {answer}");
+        assert!(
+            answer.contains(r#""success":false"#) && !answer.contains("\r\n\r\nsecret"),
+            "{target}: {answer}"
+        );
     }
 }
 
@@ -282,4 +285,78 @@ async fn beside_the_client_the_api_stays_what_it_is() {
     app.browser().post("/login").unchecked().json(&json!({})).await.refused(404, "route_not_found");
     let (status, answer) = raw_get(&app, "/../Cargo.toml").await;
     assert_eq!(status, 404, "{answer}");
+}
+
+/// Nothing was put on sale, and no picture was kept.
+async fn assert_nothing_happened(app: &TestApp) {
+    let products = app.db.raw::<bson::Document>("products").count_documents(bson::doc! {}).await.unwrap();
+    assert_eq!(products, 0);
+    let kept = std::fs::read_dir(app.home().join("uploads/products")).map_or(0, Iterator::count);
+    assert_eq!(kept, 0);
+}
+
+#[tokio::test]
+async fn what_is_no_picture_or_too_large_is_refused_and_leaves_no_trace() {
+    let app = TestApp::start().await;
+    let bob = app.seller("bobs").await;
+    let mut long = picture::png();
+    long.resize(11 * 1024 * 1024, 0);
+    let svg = b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>".to_vec();
+    for (content, status, code) in [
+        (b"just text".to_vec(), 415, "not_a_picture"),
+        (svg, 415, "not_a_picture"),
+        (long, 413, "file_too_large"),
+    ] {
+        let form = bob.listing_form("Lamp", "10", 1).file("images", "photo.png", "image/png", content);
+        let body = bob.post("/api/product/create-product").form(form).await.refused(status, code);
+        assert!(body["message"].as_str().unwrap().contains("photo.png"), "{body}");
+        assert_nothing_happened(&app).await;
+    }
+    let form = bob.listing_form("Lamp", "10", 1).file("surprise", "a.png", "image/png", picture::png());
+    let body = bob.post("/api/product/create-product").form(form).await.refused(400, "unexpected_file");
+    assert!(body["message"].as_str().unwrap().contains("surprise"), "{body}");
+    assert_nothing_happened(&app).await;
+}
+
+#[tokio::test]
+async fn a_form_that_is_cut_off_has_no_effect() {
+    let app = TestApp::start().await;
+    let bob = app.seller("bobs").await;
+    let mut body =
+        b"--B\r\nContent-Disposition: form-data; name=\"images\"; filename=\"a.png\"\r\n\r\n".to_vec();
+    body.extend(picture::png());
+    for (name, value) in [
+        ("name", "Lamp"),
+        ("description", "As good as new."),
+        ("category", "Others"),
+        ("originalPrice", "10"),
+        ("discountPrice", "10"),
+        ("stock", "1"),
+        ("shopeId", &bob.id.hex()),
+    ] {
+        body.extend(
+            format!("\r\n--B\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}").into_bytes(),
+        );
+    }
+    let head = format!(
+        "POST /api/product/create-product HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\
+         Content-Type: multipart/form-data; boundary=B\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+        bob.token,
+        body.len() + 9
+    );
+    let send = async |end: &[u8]| {
+        let mut stream = TcpStream::connect(app.base.trim_start_matches("http://")).await.unwrap();
+        stream.write_all(&[head.as_bytes(), &body, end].concat()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    };
+    // Everything is there but the end of the form.
+    let answer = send(b"").await;
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("incomplete_body"), "{answer}");
+    assert_nothing_happened(&app).await;
+    // It is the end that was missing and nothing else.
+    let answer = send(b"\r\n--B--\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 201"), "{answer}");
 }

@@ -331,7 +331,7 @@ async fn read_text(part: &mut Field, name: &str) -> Result<String> {
     let bytes = collect(part, MAX_TEXT).await?.ok_or_else(|| {
         wire::TEXT_TOO_LONG.saying(format!("{} is too long: at most 64 KB are accepted", quoted(name)))
     })?;
-    String::from_utf8(bytes.into()).map_err(|_| Error::field(&shortened(name), "must be text in UTF-8"))
+    String::from_utf8(bytes.into()).or(Err(Error::field(&shortened(name), "must be text in UTF-8")))
 }
 
 async fn read_file(part: &mut Field, name: &str, left: usize) -> Result<Bytes> {
