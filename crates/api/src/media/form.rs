@@ -128,6 +128,11 @@ impl Form {
         self.texts.get(name).map(String::as_str)
     }
 
+    /// A text field as it was typed.
+    pub fn verbatim(&self, name: &str) -> Option<&str> {
+        self.texts.get(name).map(String::as_str)
+    }
+
     /// The pictures of a field, in the order they came.
     pub fn take_images(&mut self, name: &str) -> Vec<CheckedImage> {
         let (taken, left) =

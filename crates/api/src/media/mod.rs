@@ -19,7 +19,7 @@ use shared::{
     model::{OutboxJob, Picture},
 };
 
-pub use form::{Form, FormLimits};
+pub use form::{Form, FormLimits, is_form};
 pub(crate) use serve::routes;
 pub(crate) use spa::mount_client;
 

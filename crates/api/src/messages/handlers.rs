@@ -2,7 +2,7 @@ use actix_web::{FromRequest as _, HttpRequest, Responder, web};
 use shared::{
     chat::{self, Saying, Via},
     id::Id,
-    model::{Conversation, OutboxJob},
+    model::Conversation,
 };
 
 use super::{store, wire};
@@ -11,9 +11,12 @@ use crate::{
     error::{Error, Result},
     extract::{AnyPathId, Json},
     identity::Caller,
-    media::{CheckedImage, Folder},
+    media::{self, CheckedImage, Folder, Form, FormLimits},
     state::State,
 };
+
+/// A message shows one picture.
+const PICTURE: FormLimits = FormLimits { file_fields: &["images"], max_files: 1 };
 
 /// `POST /api/messages/create-new-message`: one of the two members says something, as JSON, or as a
 /// form with a picture.
@@ -35,14 +38,13 @@ pub(super) async fn send(
     }
 
     let picture = match picture {
-        Some(image) => Some(state.media.store(Folder::Messages, image).await?),
+        Some(image) => Some(media::keep(&state, Folder::Messages, image).await?),
         None => None,
     };
     let saying = Saying { conversation, sender, text, picture };
     let recorded = chat::record(&state.db, Via::Rest, &saying, state.clock.now()).await;
     if let (Ok(None) | Err(_), Some(picture)) = (&recorded, saying.picture) {
-        // Nothing refers to it.
-        state.outbox.add(OutboxJob::DeleteMedia { public_id: picture.public_id }).await?;
+        media::discard(&state, &[picture]).await;
     }
     let message = recorded?.ok_or(wire::NO_CONVERSATION)?.message;
     Ok(wire::sent(&state.config, &message))
@@ -52,8 +54,17 @@ async fn read(
     request: &HttpRequest,
     payload: web::Payload,
 ) -> Result<(wire::NewMessage, Option<CheckedImage>)> {
-    let words = Json::<wire::NewMessage>::from_request(request, &mut payload.into_inner()).await?;
-    Ok((words.0, None))
+    if !media::is_form(request) {
+        let words = Json::<wire::NewMessage>::from_request(request, &mut payload.into_inner()).await?;
+        return Ok((words.0, None));
+    }
+    let mut form = Form::read(request, payload, PICTURE).await?;
+    let words = wire::NewMessage {
+        conversation_id: form.text("conversationId"),
+        sender: form.text("sender"),
+        text: form.verbatim("text").map(str::to_owned),
+    };
+    Ok((words, form.take_image("images")))
 }
 
 /// `GET /api/messages/get-all-messages/{id}`: everything said in a conversation, oldest first. An

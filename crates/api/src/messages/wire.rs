@@ -8,7 +8,10 @@ use shared::{
     model::{Conversation, Message},
 };
 
-use crate::error::{Error, Refusal, Result};
+use crate::{
+    error::{Error, Refusal, Result},
+    media::wire::PictureReply,
+};
 
 pub(super) const NO_CONVERSATION: Refusal =
     Refusal::not_found("conversation_not_found", "There is no such conversation");
@@ -60,7 +63,7 @@ struct MessageReply<'a> {
     sender: &'a str,
     text: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    images: Option<&'a shared::model::Picture>,
+    images: Option<PictureReply>,
     created_at: String,
     updated_at: String,
     #[serde(rename = "__v")]
@@ -68,7 +71,7 @@ struct MessageReply<'a> {
 }
 
 impl<'a> MessageReply<'a> {
-    fn of(_config: &Config, message: &'a Message) -> Self {
+    fn of(config: &Config, message: &'a Message) -> Self {
         let made = message.created_at.unwrap_or_else(|| message.id.made_at());
         let picture = message.images.as_ref().filter(|picture| !picture.url.is_empty());
         Self {
@@ -76,7 +79,7 @@ impl<'a> MessageReply<'a> {
             conversation_id: message.conversation_id.hex(),
             sender: &message.sender,
             text: &message.text,
-            images: picture,
+            images: picture.map(|picture| PictureReply::of(config, Some(picture))),
             created_at: iso(made),
             updated_at: iso(message.updated_at.unwrap_or(made)),
             version: message.version,
