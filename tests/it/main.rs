@@ -13,6 +13,7 @@ mod messages;
 mod migrate;
 mod orders;
 mod products;
+mod realtime;
 mod reviews;
 mod settings;
 mod shops;

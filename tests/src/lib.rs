@@ -15,7 +15,9 @@ pub mod mail;
 pub mod mongo;
 pub mod people;
 pub mod picture;
+pub mod sockets;
 
 pub use app::{CLIENT, TestApp};
 pub use browser::{Answer, Browser, Call, Form};
 pub use people::{Buyer, Seller};
+pub use sockets::{Chat, Socket};

@@ -73,6 +73,7 @@ pub(crate) async fn serve(mut config: Config, parts: Parts) -> anyhow::Result<Ex
 struct Started {
     database: Database,
     api: Option<api::Server>,
+    chat: Option<realtime::Server>,
     banner: String,
 }
 
@@ -102,15 +103,25 @@ async fn start(config: &Arc<Config>, parts: Parts) -> anyhow::Result<Started> {
         }
         None => None,
     };
-    drop(chat_listener);
+    let chat = match chat_listener {
+        Some(listener) => {
+            listener.set_nonblocking(true).context("the chat server cannot be started")?;
+            let app = realtime::App::new(Arc::clone(config), database.db.clone(), clock.clone())?;
+            Some(realtime::serve(app, tokio::net::TcpListener::from_std(listener)?).await)
+        }
+        None => None,
+    };
     let embedded = database.embedded.as_ref();
     let banner = banner::text(Opening { config, parts, embedded, services });
-    Ok(Started { database, api, banner })
+    Ok(Started { database, api, chat, banner })
 }
 
 impl Started {
     /// Servers first, the database last: what they still finish needs it.
     async fn stop(self) {
+        if let Some(chat) = self.chat {
+            chat.stop().await;
+        }
         if let Some(api) = self.api {
             api.stop().await;
         }

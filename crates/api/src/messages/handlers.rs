@@ -42,12 +42,13 @@ pub(super) async fn send(
         None => None,
     };
     let saying = Saying { conversation, sender, text, picture };
-    let recorded = chat::record(&state.db, Via::Rest, &saying, state.clock.now()).await;
-    if let (Ok(None) | Err(_), Some(picture)) = (&recorded, saying.picture) {
-        media::discard(&state, &[picture]).await;
-    }
-    let message = recorded?.ok_or(wire::NO_CONVERSATION)?.message;
-    Ok(wire::sent(&state.config, &message))
+    // After a failure it may be stored all the same, so the picture stays.
+    let recorded = chat::record(&state.db, Via::Rest, &saying, state.clock.now()).await?;
+    let Some(recorded) = recorded else {
+        media::discard(&state, saying.picture.as_slice()).await;
+        return Err(Error::from(wire::NO_CONVERSATION));
+    };
+    Ok(wire::sent(&state.config, &recorded.message))
 }
 
 async fn read(

@@ -1,0 +1,202 @@
+//! The chat server under test, and a Socket.IO client that sees every packet.
+//!
+//! The real JavaScript client is used elsewhere; this one can also send what that one never would.
+
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use shared::{config::Config, db::Db};
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{Message, client::IntoClientRequest as _, http::HeaderValue},
+};
+
+use crate::{Browser, TestApp, mongo};
+
+/// Longer for anything, and it does not come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running chat server. Stopped when it is dropped.
+pub struct Chat {
+    /// Where it is.
+    pub address: SocketAddr,
+    server: Option<realtime::Server>,
+}
+
+impl TestApp {
+    /// The chat server beside this API, with the same settings and clock, on the same database.
+    pub async fn chat(&self) -> Chat {
+        self.chat_with(|_| {}).await
+    }
+
+    /// With other settings.
+    pub async fn chat_with(&self, change: impl FnOnce(&mut Config)) -> Chat {
+        let mut config = (*self.config).clone();
+        change(&mut config);
+        let (uri, clock) = (self.database_uri().to_owned(), self.clock.clone());
+        let (address, server) = mongo::on_lasting_runtime(async move {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let db = Db::connect(&uri, "souk-realtime").await.unwrap();
+            let app = realtime::App::new(Arc::new(config), db, clock).unwrap();
+            (address, realtime::serve(app, listener).await)
+        })
+        .await;
+        Chat { address, server: Some(server) }
+    }
+}
+
+impl Chat {
+    /// Stops it as an operator would.
+    pub async fn stop(mut self) {
+        let server = self.server.take().unwrap();
+        mongo::on_lasting_runtime(server.stop()).await;
+    }
+
+    /// Connects with the cookies of a browser.
+    pub async fn connect(&self, browser: &Browser) -> Socket {
+        let cookies = browser.cookie_header();
+        self.connect_with(&cookies.iter().map(|c| ("cookie", c.as_str())).collect::<Vec<_>>(), None).await
+    }
+
+    /// Connects as a visitor's page does.
+    pub async fn visitor(&self) -> Socket {
+        self.connect_with(&[], None).await
+    }
+
+    /// Connects with these headers and this `auth`.
+    pub async fn connect_with(&self, headers: &[(&str, &str)], auth: Option<Value>) -> Socket {
+        let mut socket = Socket::open(self.address, headers).await;
+        let auth = auth.map(|auth| auth.to_string()).unwrap_or_default();
+        socket.send(&format!("40{auth}")).await;
+        let confirmed = socket.packet().await.expect("the connection is confirmed");
+        assert!(confirmed.starts_with("40{"), "{confirmed}");
+        socket
+    }
+}
+
+impl Drop for Chat {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            mongo::runtime().spawn(server.stop());
+        }
+    }
+}
+
+/// One connection.
+pub struct Socket {
+    stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    /// Events that came while something else was waited for.
+    waiting: VecDeque<(String, Value)>,
+    acks: u32,
+}
+
+impl Socket {
+    /// Opens the transport only: `40` has not been sent yet.
+    pub async fn open(address: SocketAddr, headers: &[(&str, &str)]) -> Self {
+        let url = format!("ws://{address}/socket.io/?EIO=4&transport=websocket");
+        let mut request = url.into_client_request().unwrap();
+        for (name, value) in headers {
+            let name: tokio_tungstenite::tungstenite::http::HeaderName = name.parse().unwrap();
+            request.headers_mut().insert(name, HeaderValue::from_str(value).unwrap());
+        }
+        let (stream, _) = connect_async(request).await.unwrap();
+        let mut socket = Self { stream, waiting: VecDeque::new(), acks: 0 };
+        let opened = socket.packet().await.unwrap();
+        assert!(opened.starts_with("0{"), "{opened}");
+        socket
+    }
+
+    /// Sends a packet as it is.
+    pub async fn send(&mut self, packet: &str) {
+        self.stream.send(Message::text(packet)).await.unwrap();
+    }
+
+    /// The next packet; none once the connection is closed.
+    pub async fn packet(&mut self) -> Option<String> {
+        loop {
+            let next = tokio::time::timeout(PATIENCE, self.stream.next()).await;
+            match next.expect("a packet in time") {
+                Some(Ok(Message::Text(text))) if text.as_str() == "2" => self.send("3").await,
+                Some(Ok(Message::Text(text))) => return Some(text.as_str().to_owned()),
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+
+    /// Emits an event with one payload.
+    pub async fn emit(&mut self, event: &str, payload: &Value) {
+        self.send(&format!("42{}", json!([event, payload]))).await;
+    }
+
+    /// Emits an event and waits for its acknowledgement. Everything sent before has been handled
+    /// then, since a socket's events are handled in order.
+    pub async fn ask(&mut self, event: &str, payload: &Value) -> Value {
+        self.acks += 1;
+        let id = self.acks;
+        self.send(&format!("42{id}{}", json!([event, payload]))).await;
+        let start = format!("43{id}");
+        loop {
+            let packet = self.packet().await.expect("an acknowledgement");
+            match packet.strip_prefix(&start) {
+                Some(answer) => return serde_json::from_str::<Value>(answer).unwrap()[0].clone(),
+                None => self.keep(&packet),
+            }
+        }
+    }
+
+    fn keep(&mut self, packet: &str) {
+        let Some(event) = packet.strip_prefix("42") else { panic!("an unexpected packet: {packet}") };
+        let event: Value = serde_json::from_str(event).unwrap();
+        assert_eq!(event.as_array().unwrap().len(), 2, "one payload: {packet}");
+        self.waiting.push_back((event[0].as_str().unwrap().to_owned(), event[1].clone()));
+    }
+
+    /// The next event, whatever it is.
+    pub async fn event(&mut self) -> (String, Value) {
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                return event;
+            }
+            let packet = self.packet().await.expect("an event");
+            self.keep(&packet);
+        }
+    }
+
+    /// The next event of this name; others before it are left out.
+    pub async fn next(&mut self, event: &str) -> Value {
+        loop {
+            let (name, payload) = self.event().await;
+            if name == event {
+                return payload;
+            }
+        }
+    }
+
+    /// Waits until the list of people online is exactly this, in any order.
+    pub async fn online(&mut self, people: &[String]) {
+        let mut wanted = people.to_vec();
+        wanted.sort();
+        loop {
+            let list = self.next("getUsers").await;
+            let mut ids: Vec<String> = list
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|one| one["userId"].as_str().unwrap().to_owned())
+                .collect();
+            ids.sort();
+            if ids == wanted {
+                return;
+            }
+        }
+    }
+
+    /// Closes the connection as a page does that is left.
+    pub async fn close(mut self) {
+        self.stream.close(None).await.ok();
+    }
+}
