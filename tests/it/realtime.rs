@@ -507,7 +507,8 @@ async fn broken_packets_cost_their_own_connection_at_most() {
         socket.close().await;
     }
     let mut huge = market.chat.visitor().await;
-    huge.send(&format!("42[\"sendMessage\",\"{}\"]", "x".repeat(1_100_000))).await;
+    // The server may hang up before it has read it all.
+    _ = huge.try_send(&format!("42[\"sendMessage\",\"{}\"]", "x".repeat(1_100_000))).await;
     assert_eq!(huge.packet().await, None, "a packet over the limit closes the connection");
     let mut bobs = market.chat.connect(&market.bobs).await;
     market.assert_nothing_else_comes(&mut bobs).await;

@@ -111,7 +111,12 @@ impl Socket {
 
     /// Sends a packet as it is.
     pub async fn send(&mut self, packet: &str) {
-        self.stream.send(Message::text(packet)).await.unwrap();
+        assert!(self.try_send(packet).await, "the connection is gone");
+    }
+
+    /// The same, where the server may hang up on it: whether it went out.
+    pub async fn try_send(&mut self, packet: &str) -> bool {
+        self.stream.send(Message::text(packet)).await.is_ok()
     }
 
     /// The next packet; none once the connection is closed.
