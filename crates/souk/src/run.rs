@@ -105,9 +105,8 @@ async fn start(config: &Arc<Config>, parts: Parts) -> anyhow::Result<Started> {
     };
     let chat = match chat_listener {
         Some(listener) => {
-            listener.set_nonblocking(true).context("the chat server cannot be started")?;
-            let app = realtime::App::new(Arc::clone(config), database.db.clone(), clock.clone())?;
-            Some(realtime::serve(app, tokio::net::TcpListener::from_std(listener)?).await)
+            let app = realtime::App::new(Arc::clone(config), database.db.clone(), clock)?;
+            Some(realtime::serve(app, tokio_listener(listener)?).await)
         }
         None => None,
     };
@@ -119,14 +118,24 @@ async fn start(config: &Arc<Config>, parts: Parts) -> anyhow::Result<Started> {
 impl Started {
     /// Servers first, the database last: what they still finish needs it.
     async fn stop(self) {
-        if let Some(chat) = self.chat {
-            chat.stop().await;
-        }
-        if let Some(api) = self.api {
-            api.stop().await;
-        }
+        let api = async {
+            if let Some(api) = self.api {
+                api.stop().await;
+            }
+        };
+        let chat = async {
+            if let Some(chat) = self.chat {
+                chat.stop().await;
+            }
+        };
+        tokio::join!(api, chat);
         self.database.close().await;
     }
+}
+
+fn tokio_listener(listener: TcpListener) -> std::io::Result<tokio::net::TcpListener> {
+    listener.set_nonblocking(true)?;
+    tokio::net::TcpListener::from_std(listener)
 }
 
 fn listen(address: IpAddr, port: u16, setting: &str) -> anyhow::Result<TcpListener> {

@@ -125,6 +125,7 @@ async fn one_command_serves_and_ctrl_c_ends_it_cleanly_database_last() {
     assert!(running.banner.contains(&format!("port {}", ports.0)), "{}", running.banner);
     assert!(running.banner.contains("its own MongoDB"), "{}", running.banner);
     assert_eq!(status(&ports.0, "/readyz").await, 200);
+    assert_eq!(status(&ports.1, "/readyz").await, 200);
 
     signal("-INT", running.child.id().unwrap());
     let ended = tokio::time::timeout(PATIENCE, running.child.wait()).await.expect("souk ends").unwrap();
