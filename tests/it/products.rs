@@ -172,6 +172,16 @@ async fn only_the_owner_puts_products_into_a_shop() {
 }
 
 #[tokio::test]
+async fn somebody_whose_large_upload_is_refused_still_hears_why() {
+    let app = TestApp::start().await;
+    let bob = app.seller("bob").await;
+    for _ in 0..5 {
+        let large = bob.listing_form("Lamp", "10", 1).file("images", "b.png", "image/png", vec![0; 9_000_000]);
+        app.browser().post(CREATE).form(large).await.refused(401, "unauthenticated");
+    }
+}
+
+#[tokio::test]
 async fn where_bare_calls_are_accepted_the_client_without_cookies_can_sell() {
     let app = TestApp::with(&[("AUTH_MODE", "auto")]).await;
     let (bob, eve) = (app.seller("bob").await, app.seller("eve").await);

@@ -11,37 +11,21 @@ use shared::{
 
 type Result<T> = mongodb::error::Result<T>;
 
-/// What answers are made of, but for the reviews. Old documents hold whole accounts, bank details
-/// included, in the copies of shops and reviewers; those stay in the database.
-fn shown_without_reviews() -> Document {
+/// What answers are made of. Old documents hold whole accounts, bank details included, in the copies
+/// of shops and reviewers; those stay in the database.
+fn shown() -> Document {
     doc! {
         "name": 1, "description": 1, "category": 1, "tags": 1, "originalPrice": 1, "discountPrice": 1,
         "stock": 1, "reserved": 1, "images": 1, "shopeId": 1, "rating": 1, "sold_out": 1, "start_date": 1,
         "end_date": 1, "createdAt": 1, "__v": 1, "shop._id": 1, "shop.name": 1, "shop.avatar": 1,
-    }
-}
-
-fn shown() -> Document {
-    let mut fields = shown_without_reviews();
-    fields.extend(doc! {
         "reviews._id": 1, "reviews.rating": 1, "reviews.comment": 1, "reviews.createdAt": 1,
         "reviews.user.name": 1, "reviews.user.avatar": 1,
-    });
-    fields
+    }
 }
 
 /// One listing.
 pub(crate) async fn find(db: &Db, kind: Kind, id: Id<Listing>) -> Result<Option<Listing>> {
     db.listings(kind).find_one(doc! { "_id": id }).projection(shown()).await
-}
-
-/// Several at once, in no particular order and without their reviews; those that are gone are missing.
-pub(crate) async fn find_many(db: &Db, kind: Kind, ids: &[Id<Listing>]) -> Result<Vec<Listing>> {
-    if ids.is_empty() {
-        return Ok(Vec::new());
-    }
-    let filter = doc! { "_id": { "$in": ids.to_vec() } };
-    db.listings(kind).find(filter).projection(shown_without_reviews()).await?.try_collect().await
 }
 
 /// Every listing of every shop, in the order in which they were made.
