@@ -4,6 +4,7 @@ mod contract;
 mod conversations;
 mod coupons;
 mod crash;
+mod demo;
 mod embedded;
 mod events;
 mod harness;

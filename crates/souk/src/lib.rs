@@ -3,6 +3,7 @@
 mod banner;
 pub mod cli;
 mod database;
+pub mod demo;
 mod doctor;
 pub mod embedded;
 mod migrate;

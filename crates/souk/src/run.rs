@@ -13,6 +13,7 @@ use shared::{clock::Clock, config::Config, migrate};
 use crate::{
     banner::{self, Opening, say},
     database::Database,
+    demo,
     signals::Signals,
 };
 
@@ -99,6 +100,10 @@ async fn start(config: &Arc<Config>, parts: Parts) -> anyhow::Result<Started> {
         Some(listener) => {
             let app = api::App::new(Arc::clone(config), database.db.clone(), clock.clone())?;
             services.extend(app.services());
+            if database.embedded.is_some() {
+                let demo = demo::plant(&database.db, config, &clock, &app.hasher);
+                services.extend(demo.await?.iter().flat_map(demo::Demo::rows));
+            }
             Some(api::serve(app, listener).context("the API cannot be started")?)
         }
         None => None,
