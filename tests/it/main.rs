@@ -8,6 +8,7 @@ mod demo;
 mod embedded;
 mod events;
 mod harness;
+mod legacy;
 mod mail;
 mod media;
 mod messages;
