@@ -171,14 +171,16 @@ async fn visitors_see_of_people_what_is_public() {
             has_text(&page, &["/seller/_id", "/seller/name"]);
             has_picture(&page, "/seller/avatar/url");
         }
+        let coupon = read(&browser, "/api/coupan/coupan-verified/OLD10", 200, &[]).await;
+        assert_eq!(coupon["coupanCode"]["seller"]["_id"], GOOD);
+        has_number(&coupon, &["/coupanCode/value"]);
+    }
+    for browser in [user(&app, "ann@private.test").await, seller(&app, "good@private.test").await] {
         for id in [BEA, TWINS[0]] {
             let page = read(&browser, &format!("/api/user/user-info/{id}"), 201, &[]).await;
             has_text(&page, &["/user/_id", "/user/name"]);
             has_picture(&page, "/user/avatar/url");
         }
-        let coupon = read(&browser, "/api/coupan/coupan-verified/OLD10", 200, &[]).await;
-        assert_eq!(coupon["coupanCode"]["seller"]["_id"], GOOD);
-        has_number(&coupon, &["/coupanCode/value"]);
     }
 }
 

@@ -6,9 +6,9 @@ use crate::{clock::Timestamp, db::Db, lenient};
 /// Ends transactions that an earlier life of this application left open: their documents stay
 /// locked until the server gives up on them, which takes up to a minute.
 ///
-/// `app_name` is what the application connects as, `before` when its present life began. The name
-/// must be this node's alone, or another node's transactions would be ended.
-/// Returns how many were ended.
+/// `app_name` is what the application connects as, and must be this node's alone: other nodes'
+/// transactions are none of ours to end. `before` is when its present life began. Returns how many
+/// were ended.
 pub async fn end_orphans(db: &Db, app_name: &str, before: Timestamp) -> anyhow::Result<u64> {
     let pipeline = vec![
         doc! { "$currentOp": { "allUsers": true, "idleSessions": true } },

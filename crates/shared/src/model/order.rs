@@ -237,7 +237,7 @@ pub struct CartLine {
     #[serde(rename = "discountPrice", deserialize_with = "lenient::money")]
     pub price: Money,
     /// How many; missing means one.
-    #[serde(deserialize_with = "count")]
+    #[serde(default = "one", deserialize_with = "count")]
     pub count: i64,
     /// Pictures when bought.
     #[serde(deserialize_with = "lenient::list")]
@@ -263,6 +263,10 @@ fn kind<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Kind>, D::Error
         "event" => Some(Kind::Event),
         _ => None,
     })
+}
+
+const fn one() -> i64 {
+    1
 }
 
 /// A missing, empty or senseless count is one: so the client's event cards mean it.
