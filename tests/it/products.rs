@@ -176,7 +176,8 @@ async fn somebody_whose_large_upload_is_refused_still_hears_why() {
     let app = TestApp::start().await;
     let bob = app.seller("bob").await;
     for _ in 0..5 {
-        let large = bob.listing_form("Lamp", "10", 1).file("images", "b.png", "image/png", vec![0; 9_000_000]);
+        let large =
+            bob.listing_form("Lamp", "10", 1).file("images", "b.png", "image/png", vec![0; 9_000_000]);
         app.browser().post(CREATE).form(large).await.refused(401, "unauthenticated");
     }
 }

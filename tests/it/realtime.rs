@@ -295,7 +295,7 @@ async fn presence_is_per_person_from_the_first_socket_to_the_last() {
     let market = Market::open().await;
     let (ann_id, bobs_id) = (market.ann.id.hex(), market.bobs.id.hex());
     let mut bobs = market.chat.connect(&market.bobs).await;
-    bobs.online(&[bobs_id.clone()]).await;
+    bobs.online(std::slice::from_ref(&bobs_id)).await;
     let first = market.chat.connect(&market.ann).await;
     let both = [ann_id.clone(), bobs_id.clone()];
     bobs.online(&both).await;
@@ -341,7 +341,7 @@ async fn above_the_limit_one_hears_of_contacts_only() {
     let mut eves = chat.connect(&eve).await;
     eves.online(&[eve.id.hex()]).await;
     let mut bobs = chat.connect(&market.bobs).await;
-    bobs.online(&[bobs_id.clone()]).await;
+    bobs.online(std::slice::from_ref(&bobs_id)).await;
     let ann = chat.connect(&market.ann).await;
     bobs.online(&[ann_id.clone(), bobs_id.clone()]).await;
     // A new conversation makes a new contact without anybody reconnecting.
