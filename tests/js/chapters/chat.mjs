@@ -113,6 +113,12 @@ export async function talk(world, buyer, lamps, tea, visitor) {
     assert.deepEqual(texts(shopsWindow, buyer.id), ['Is it bright?', ...questions]);
     assert.deepEqual(texts(secondTab, buyer.id), ['Is it bright?', ...questions]);
   });
+  await step('the same words twice are two messages', async () => {
+    for (const _ of [1, 2]) await buyerSays(buyer, annsWindow, conversation, lamps.id, 'Hello?');
+    await buyerSays(buyer, annsWindow, conversation, lamps.id, 'Are you there?');
+    await secondTab.seen('Are you there?');
+    assert.deepEqual(texts(secondTab, buyer.id).slice(-3), ['Hello?', 'Hello?', 'Are you there?']);
+  });
   await step('a message that came over REST alone is shown too', async () => {
     expect(await buyer.browser.post('/api/messages/create-new-message', { sender: buyer.id, text: 'By letter.', conversationId: conversation._id }), 201);
     await shopsWindow.seen('By letter.');
