@@ -1,5 +1,6 @@
 //! The black-box tests, one file a domain.
 
+mod client_quirks;
 mod contract;
 mod conversations;
 mod coupons;
@@ -8,6 +9,7 @@ mod demo;
 mod embedded;
 mod events;
 mod harness;
+mod journey;
 mod legacy;
 mod mail;
 mod media;
