@@ -50,8 +50,6 @@ pub struct Caller {
     pub user: Option<Id<User>>,
     /// The proven shop.
     pub shop: Option<Id<Shop>>,
-    /// The user is an administrator.
-    pub admin: bool,
     /// Something was presented that claims to be a session.
     credential: bool,
     /// A call without a credential is accepted here on the routes where the client sends none.
@@ -208,7 +206,6 @@ pub async fn identify(
     request.extensions_mut().insert(Caller {
         user: identity.user,
         shop: identity.shop,
-        admin: identity.admin,
         credential: credentials.any(),
         bare_accepted: arrival(&request).bare_is_accepted(&app.config),
     });

@@ -30,14 +30,14 @@ impl Route {
     }
 }
 
-/// A `GET` endpoint.
+/// A `GET` endpoint, which answers `HEAD` as well.
 pub(crate) fn get<F, Args>(tail: &'static str, handler: F) -> Route
 where
     F: Handler<Args>,
     Args: actix_web::FromRequest + 'static,
     F::Output: Responder + 'static,
 {
-    Route { method: Method::GET, tail, service: web::get().to(handler) }
+    Route { method: Method::GET, tail, service: ActixRoute::new().guard(guard::Any(guard::Get()).or(guard::Head())).to(handler) }
 }
 
 /// A `POST` endpoint.

@@ -10,6 +10,7 @@ use crate::{
     error::{Error, FieldError, OnDuplicate as _, Result},
     extract::{AnyPathId, Json, PathId},
     identity::Seller,
+    shops,
     state::State,
 };
 
@@ -23,7 +24,7 @@ pub(super) async fn create(
     if !coupon.product_name.is_empty() && !store::shop_sells(&state.db, shop, &coupon.product_name).await? {
         return Err(Error::field("selectedProduct", "must be the name of one of your products"));
     }
-    let seller = store::shop(&state.db, shop).await?.ok_or(Error::Unauthenticated)?;
+    let seller = shops::store::find_public(&state.db, shop).await?.ok_or(Error::Unauthenticated)?;
     coupon.id = Id::new();
     coupon.created_at = Some(state.clock.now());
     coupon.seller = CouponSeller { id: shop, name: seller.name, avatar: seller.avatar };

@@ -44,22 +44,16 @@ pub(super) async fn shop_sells(db: &Db, shop: Id<Shop>, name: &str) -> Result<bo
     Ok(false)
 }
 
-/// The coupons that could apply to a cart, as the transaction sees them: the one that was named, or
-/// all of the cart's shops. Oldest first.
+/// The coupons that could apply to some carts, as a transaction sees them: all of the carts' shops,
+/// and those that were named. Oldest first.
 pub(crate) async fn candidates(
     db: &Db,
     session: &mut ClientSession,
     shops: &[Id<Shop>],
-    name: Option<&str>,
+    names: &[&str],
 ) -> Result<Vec<Coupon>> {
-    let filter = match name {
-        Some(name) => doc! { "name": name },
-        None => doc! { "seller._id": { "$in": shops.iter().map(|shop| shop.hex()).collect::<Vec<_>>() } },
-    };
+    let shops: Vec<String> = shops.iter().map(|shop| shop.hex()).collect();
+    let filter = doc! { "$or": [{ "seller._id": { "$in": shops } }, { "name": { "$in": names } }] };
     let mut cursor = db.of::<Coupon>().find(filter).sort(doc! { "_id": 1 }).session(&mut *session).await?;
     cursor.stream(session).try_collect().await
-}
-
-pub(super) async fn shop(db: &Db, id: Id<Shop>) -> Result<Option<Shop>> {
-    db.of::<Shop>().find_one(doc! { "_id": id }).await
 }

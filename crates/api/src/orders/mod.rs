@@ -2,17 +2,18 @@
 //! `Delivered`, perhaps back through a refund, or is cancelled before it was handed over.
 //!
 //! [`pricing`] says what a cart costs and [`rules`] what may happen to an order; both are pure.
-//! [`checkout`] places orders and [`store`] moves them along, each in one transaction with the stock
-//! and the money that go with it.
+//! [`checkout`] takes a checkout from the request to its answer, [`commit`] writes those that wait in
+//! one transaction, and [`store`] moves orders along, with the stock and the money that go with it.
 
 mod checkout;
+mod commit;
 mod handlers;
 mod pricing;
 mod rules;
 mod store;
 mod wire;
 
-pub(crate) use checkout::Checkouts;
+pub(crate) use commit::Checkouts;
 
 use crate::routes::{Route, get, post, put};
 

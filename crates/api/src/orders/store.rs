@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use bson::{Bson, Document, doc};
 use futures_util::TryStreamExt as _;
 use mongodb::ClientSession;
@@ -5,10 +7,10 @@ use shared::{
     clock::Timestamp,
     db::Db,
     id::Id,
-    ledger,
+    ledger, lenient,
     model::{
-        CartLine, Kind, LedgerLine, Listing, Order, OutboxJob, Payment, Shop, Status, StockState,
-        Stored as _, User,
+        CartLine, Kind, LedgerLine, Listing, Order, OutboxJob, Payment, RememberedAnswer, Shop, Status,
+        StockState, Stored as _, User,
     },
     money::{Money, Percent},
 };
@@ -184,9 +186,6 @@ async fn unreserved(
     line: &CartLine,
     count: i64,
 ) -> mongodb::error::Result<()> {
-    let number = |field: &str| {
-        doc! { "$convert": { "input": field, "to": "long", "onError": Bson::Int64(0), "onNull": Bson::Int64(0) } }
-    };
     let update = vec![doc! { "$set": {
         "stock": { "$max": [Bson::Int64(0), { "$subtract": [number("$stock"), Bson::Int64(count)] }] },
         "sold_out": { "$max": [Bson::Int64(0), { "$add": [number("$sold_out"), Bson::Int64(count)] }] },
@@ -362,20 +361,100 @@ pub(super) async fn shops(
     cursor.stream(session).try_collect().await
 }
 
-/// Reserves units; false if there are not so many left.
+/// Buyers as a transaction sees them.
+pub(super) async fn buyers(
+    db: &Db,
+    session: &mut ClientSession,
+    ids: &[Id<User>],
+) -> mongodb::error::Result<Vec<User>> {
+    let filter = doc! { "_id": { "$in": ids.to_vec() } };
+    let fields = doc! { "name": 1, "phoneNumber": 1 };
+    let mut cursor = db.of::<User>().find(filter).projection(fields).session(&mut *session).await?;
+    cursor.stream(session).try_collect().await
+}
+
+/// Answers that were given before.
+pub(super) async fn answers(
+    db: &Db,
+    session: &mut ClientSession,
+    ids: &[&str],
+) -> mongodb::error::Result<Vec<RememberedAnswer>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let filter = doc! { "_id": { "$in": ids } };
+    let mut cursor = db.of::<RememberedAnswer>().find(filter).session(&mut *session).await?;
+    cursor.stream(session).try_collect().await
+}
+
+/// Which of these payments have been used.
+pub(super) async fn used_payments(
+    db: &Db,
+    session: &mut ClientSession,
+    ids: &[&str],
+) -> mongodb::error::Result<HashSet<String>> {
+    if ids.is_empty() {
+        return Ok(HashSet::new());
+    }
+    let filter = doc! { "_id": { "$in": ids } };
+    let mut cursor = db.of::<Payment>().find(filter).session(&mut *session).await?;
+    cursor.stream(session).map_ok(|payment| payment.id).try_collect().await
+}
+
+/// Keeps answers, in place of older ones of the same name.
+pub(super) async fn remember(
+    db: &Db,
+    session: &mut ClientSession,
+    answers: &[RememberedAnswer],
+) -> anyhow::Result<()> {
+    let mut updates = Vec::with_capacity(answers.len());
+    for answer in answers {
+        let whole = bson::serialize_to_document(answer)?;
+        updates.push(doc! { "q": { "_id": &answer.id }, "u": whole, "upsert": true });
+    }
+    update_all(db, session, RememberedAnswer::COLLECTION, updates).await?;
+    Ok(())
+}
+
+/// Reserves units of several listings; false if one of them has not so many left.
 pub(super) async fn reserve(
     db: &Db,
     session: &mut ClientSession,
     kind: Kind,
-    id: Id<Listing>,
-    count: i64,
+    counts: &[(Id<Listing>, i64)],
 ) -> mongodb::error::Result<bool> {
-    let reserved = doc! { "$ifNull": ["$reserved", Bson::Int64(0)] };
-    let enough = doc! {
-        "_id": id,
-        "$expr": { "$gte": [{ "$subtract": ["$stock", reserved] }, Bson::Int64(count)] },
-    };
-    let update = doc! { "$inc": { "reserved": Bson::Int64(count) } };
-    let outcome = db.listings(kind).update_one(enough, update).session(session).await?;
-    Ok(outcome.matched_count == 1)
+    let left = doc! { "$subtract": [number("$stock"), number("$reserved")] };
+    let updates = counts
+        .iter()
+        .map(|(id, count)| {
+            let count = Bson::Int64(*count);
+            doc! {
+                "q": { "_id": *id, "$expr": { "$gte": [left.clone(), count.clone()] } },
+                "u": { "$inc": { "reserved": count } },
+            }
+        })
+        .collect();
+    let matched = update_all(db, session, kind.collection(), updates).await?;
+    Ok(usize::try_from(matched) == Ok(counts.len()))
+}
+
+/// A field as a whole number, as an aggregation expression: the old server writes text into some.
+fn number(field: &str) -> Document {
+    doc! { "$convert": { "input": field, "to": "long", "onError": Bson::Int64(0), "onNull": Bson::Int64(0) } }
+}
+
+/// Several updates in one round trip, which the driver has only for newer servers. Gives how many
+/// documents they matched.
+async fn update_all(
+    db: &Db,
+    session: &mut ClientSession,
+    collection: &str,
+    updates: Vec<Document>,
+) -> mongodb::error::Result<i64> {
+    let command = doc! { "update": collection, "updates": updates, "ordered": true };
+    let reply = db.database().run_command(command).session(session).await?;
+    if let Ok(errors) = reply.get_array("writeErrors") {
+        return Err(mongodb::error::Error::custom(format!("{collection} cannot be updated: {errors:?}")));
+    }
+    Ok(reply.get("n").and_then(lenient::as_int).unwrap_or_default())
 }
