@@ -214,3 +214,23 @@ async fn reviews_of_one_person_at_once_leave_one_and_of_many_leave_all() {
         assert!((product["rating"].as_f64().unwrap() - sum / 3.0).abs() < 1e-9, "{product}");
     }
 }
+
+#[tokio::test]
+async fn a_new_avatar_is_shown_on_old_reviews_and_coupons_too() {
+    let app = TestApp::start().await;
+    let (bob, ann) = (app.seller("bob").await, app.buyer("ann").await);
+    let id = bob.product("Lamp", "10", 9).await["_id"].clone();
+    let bought = order(&app, ann.id, &id, Status::Delivered).await;
+    review(&ann, &id, bought, json!(5), "").await.expect(200);
+    let coupon = json!({ "name": "SAVE", "value": 10 });
+    bob.post("/api/coupan/create-coupan").json(&coupon).await.expect(201);
+
+    let form = tests::Form::new().picture("file");
+    let new = ann.put("/api/user/update-user-avatar").form(form).await.expect(200);
+    let shown = product(&app, &id).await["reviews"][0]["user"]["avatar"]["url"].clone();
+    assert_eq!(shown, new["existUser"]["avatar"]["url"]);
+    let form = tests::Form::new().picture("image");
+    let new = bob.put("/api/shop/update-seller-avatar").form(form).await.expect(200);
+    let found = app.browser().get("/api/coupan/coupan-verified/SAVE").await.expect(200);
+    assert_eq!(found["coupanCode"]["seller"]["avatar"]["url"], new["seller"]["avatar"]["url"]);
+}

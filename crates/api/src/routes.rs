@@ -1,7 +1,7 @@
 //! The route table: every URL prefix and the folder that answers it. Misspellings are the wire's.
 
 use actix_web::{
-    Handler, HttpResponse, Responder, Route as ActixRoute,
+    Handler, HttpResponse, Responder, Route as ActixRoute, guard,
     http::Method,
     middleware::{Compress, from_fn},
     web,
@@ -37,7 +37,11 @@ where
     Args: actix_web::FromRequest + 'static,
     F::Output: Responder + 'static,
 {
-    Route { method: Method::GET, tail, service: ActixRoute::new().guard(guard::Any(guard::Get()).or(guard::Head())).to(handler) }
+    Route {
+        method: Method::GET,
+        tail,
+        service: ActixRoute::new().guard(guard::Any(guard::Get()).or(guard::Head())).to(handler),
+    }
 }
 
 /// A `POST` endpoint.

@@ -40,6 +40,9 @@ pub(crate) trait Account: Stored + Serialize + DeserializeOwned + Clone + Unpin 
     /// The same, said to somebody who follows a link.
     const EXISTS_ALREADY: Refusal;
 
+    /// Where copies of its picture are shown.
+    const COPIES: &'static [Copy];
+
     /// Its id.
     fn id(&self) -> Id<Self>;
     /// Where its mail goes.
@@ -58,7 +61,26 @@ pub(crate) trait Account: Stored + Serialize + DeserializeOwned + Clone + Unpin 
     fn from_pending(pending: PendingRegistration, now: Timestamp) -> Option<Self>;
 }
 
+/// A place where a copy of an account's picture is shown. The picture before is deleted, so copies
+/// have to follow.
+pub(crate) struct Copy {
+    /// The collection.
+    pub(crate) collection: &'static str,
+    /// Where the account's id stands, as hex text.
+    pub(crate) owner: &'static str,
+    /// Where the picture stands.
+    pub(crate) picture: &'static str,
+    /// In a list, what tells the account's own elements, as an array filter.
+    pub(crate) own: Option<&'static str>,
+}
+
 impl Account for User {
+    const COPIES: &'static [Copy] = &[Copy {
+        collection: "products",
+        owner: "reviews.user._id",
+        picture: "reviews.$[own].user.avatar",
+        own: Some("own.user._id"),
+    }];
     const KIND: Kind = Kind::User;
     const EMAIL_INDEX: &'static str = "users_email";
     const PENDING: &'static str = "user";
@@ -108,6 +130,8 @@ impl Account for User {
 }
 
 impl Account for Shop {
+    const COPIES: &'static [Copy] =
+        &[Copy { collection: "couponcodes", owner: "seller._id", picture: "seller.avatar", own: None }];
     const KIND: Kind = Kind::Seller;
     const EMAIL_INDEX: &'static str = "shops_email";
     const PENDING: &'static str = "shop";

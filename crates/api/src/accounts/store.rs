@@ -200,7 +200,7 @@ pub(crate) async fn reset_password<A: Account>(
     Ok(done.matched_count > 0)
 }
 
-/// Puts another picture in place. The account as it was before.
+/// Puts another picture in place, also where copies of it are shown. The account as it was before.
 pub(crate) async fn set_avatar_in<A: Account>(
     db: &Db,
     session: &mut ClientSession,
@@ -208,6 +208,15 @@ pub(crate) async fn set_avatar_in<A: Account>(
     picture: &Picture,
 ) -> mongodb::error::Result<Option<A>> {
     let avatar = doc! { "public_id": &picture.public_id, "url": &picture.url };
+    for copy in A::COPIES {
+        let copies = db.raw::<Document>(copy.collection);
+        let change = doc! { "$set": { copy.picture: avatar.clone() } };
+        let update = copies.update_many(doc! { copy.owner: id.hex() }, change);
+        match copy.own {
+            Some(own) => update.array_filters([doc! { own: id.hex() }]).session(&mut *session).await?,
+            None => update.session(&mut *session).await?,
+        };
+    }
     db.of::<A>()
         .find_one_and_update(doc! { "_id": id }, doc! { "$set": { "avatar": avatar } })
         .return_document(ReturnDocument::Before)
