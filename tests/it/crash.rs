@@ -1,13 +1,6 @@
 //! What is left when the process is killed in the middle of its work: whole checkouts or none.
 
-use std::{
-    net::TcpListener,
-    process::Stdio,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{net::TcpListener, process::Stdio};
 
 use bson::doc;
 use futures_util::future::join_all;
@@ -100,7 +93,7 @@ async fn insist(request: reqwest::RequestBuilder) -> (u16, Value) {
 async fn a_server_killed_during_checkouts_leaves_whole_orders_and_a_retry_completes_the_rest() {
     let app = TestApp::start().await;
     let (ann, bob) = tokio::join!(app.buyer("ann"), app.seller("bob"));
-    let (cup, pot) = (shelf(&app, &bob, 1000, 1000).await, shelf(&app, &bob, 333, 1000).await);
+    let (cup, pot) = (shelf(&app, &bob, 1000, 100_000).await, shelf(&app, &bob, 333, 100_000).await);
     let client = reqwest::Client::new();
     let body = json!({
         "cart": [{ "_id": cup.hex(), "count": 2 }, { "_id": pot.hex(), "count": 1 }],
@@ -114,40 +107,50 @@ async fn a_server_killed_during_checkouts_leaves_whole_orders_and_a_retry_comple
             .header("Idempotency-Key", key)
             .json(&body)
     };
-    let mut keys = 0;
-    for kill_after in [1, 7] {
+    let mut placed = 0;
+    for kill_after in [1, 30] {
         let process = Process::start(&app).await;
-        let answered = Arc::new(AtomicUsize::new(0));
-        let enough = Arc::new(tokio::sync::Notify::new());
-        let calls: Vec<_> = (0..16)
-            .map(|i| {
-                let key = format!("key {}", keys + i);
-                let request = order(&process.base, &key);
-                let (answered, enough) = (Arc::clone(&answered), Arc::clone(&enough));
+        let (sender, mut acknowledged) = tokio::sync::mpsc::unbounded_channel();
+        // Each of them goes on until the server is gone, so that there is always something in progress.
+        let shoppers: Vec<_> = (0..8)
+            .map(|shopper| {
+                let sender = sender.clone();
+                let order = |i: u32| {
+                    let key = format!("{kill_after}-{shopper}-{i}");
+                    (order(&process.base, &key), key)
+                };
+                let orders: Vec<_> = (0..2000).map(order).collect();
                 tokio::spawn(async move {
-                    let answer = match request.send().await {
-                        Ok(response) if response.status() == 201 => response.json::<Value>().await.ok(),
-                        _ => None,
-                    };
-                    if answer.is_some() && answered.fetch_add(1, Ordering::SeqCst) + 1 == kill_after {
-                        enough.notify_one();
+                    let mut answers = Vec::new();
+                    for (request, key) in orders {
+                        let answer = match request.send().await {
+                            Ok(response) if response.status() == 201 => response.json::<Value>().await.ok(),
+                            _ => None,
+                        };
+                        let over = answer.is_none();
+                        answers.push((key, answer));
+                        if over {
+                            return answers;
+                        }
+                        sender.send(()).ok();
                     }
-                    (key, answer)
+                    panic!("the server was never killed");
                 })
             })
             .collect();
-        keys += 16;
-        enough.notified().await;
+        for _ in 0..kill_after {
+            acknowledged.recv().await.unwrap();
+        }
         process.kill().await;
         let outcomes: Vec<(String, Option<Value>)> =
-            join_all(calls).await.into_iter().map(Result::unwrap).collect();
-        let acknowledged = outcomes.iter().filter(|(_, answer)| answer.is_some()).count();
-        assert!((1..16).contains(&acknowledged), "the kill came too early or too late: {acknowledged}");
+            join_all(shoppers).await.into_iter().flat_map(Result::unwrap).collect();
+        assert_eq!(outcomes.iter().filter(|(_, answer)| answer.is_none()).count(), 8);
         // Right after the kill each order has its reservation and the reverse.
         let orders = app.db.of::<Order>().count_documents(doc! {}).await.unwrap();
         let reserved = listing(&app, cup).await.reserved;
         assert_eq!(reserved, 2 * i64::try_from(orders).unwrap());
         // The same keys, at the node that lives: what was acknowledged is given again, the rest is done.
+        placed += i64::try_from(outcomes.len()).unwrap();
         for (key, answer) in outcomes {
             let (status, again) = insist(order(&app.base, &key)).await;
             assert_eq!(status, 201, "{again}");
@@ -155,12 +158,10 @@ async fn a_server_killed_during_checkouts_leaves_whole_orders_and_a_retry_comple
                 assert_eq!(again, answer, "{key} was acknowledged and then lost");
             }
         }
-        assert_eq!(app.db.of::<Order>().count_documents(doc! {}).await.unwrap(), keys);
-        let expected = i64::try_from(keys).unwrap();
-        assert_eq!(
-            (listing(&app, cup).await.reserved, listing(&app, pot).await.reserved),
-            (2 * expected, expected)
-        );
+        let orders = app.db.of::<Order>().count_documents(doc! {}).await.unwrap();
+        assert_eq!(i64::try_from(orders).unwrap(), placed);
+        let (cup, pot) = (listing(&app, cup).await, listing(&app, pot).await);
+        assert_eq!((cup.reserved, pot.reserved), (2 * placed, placed));
     }
 }
 
