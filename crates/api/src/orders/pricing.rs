@@ -215,11 +215,11 @@ mod tests {
     #[test]
     fn one_order_a_shop_and_the_sum_is_the_total() {
         let (a, b) = (Id::new(), Id::new());
-        // 3 × 6.65 and 1 × 0.05: shipping of the whole is 2.00, of the parts 2.00 and 0.00.
-        let lines = [line(a, 665, 3), line(b, 5, 1), line(a, 100, 1)];
-        let quote = quote(&lines, TEN, &[], claim(2310)).unwrap();
-        assert_eq!(quote.total, cents(2310));
-        assert_eq!(totals(&quote), [2304, 6]);
+        // Shipping is 0.02 for each alone and 0.03 for both: the last order bears the difference.
+        let lines = [line(a, 5, 1), line(b, 15, 1), line(a, 5, 2)];
+        let quote = quote(&lines, TEN, &[], claim(33)).unwrap();
+        assert_eq!(quote.total, cents(33));
+        assert_eq!(totals(&quote), [17, 16]);
         assert_eq!(quote.shares[0].lines, [0, 2]);
     }
 
