@@ -1,10 +1,10 @@
 //! Souk's chat and presence server: Socket.IO beside the API, sharing nothing with it but the
 //! database.
 //!
-//! Who somebody is comes with the handshake ([`auth`]). What they send is queued for each socket, in
-//! order ([`handlers`]), and stored; whatever is stored, here or by the API, is delivered to those
-//! concerned by watching the database ([`delivery`]). Who is online is told in gathered
-//! announcements ([`presence`]).
+//! Who somebody is comes with the handshake (`auth`). What they send is queued for each socket, in
+//! order (`handlers`), and stored; whatever is stored, here or by the API, is delivered to those
+//! concerned by watching the database (`delivery`). Who is online is told in gathered
+//! announcements (`presence`).
 
 mod auth;
 mod delivery;

@@ -608,7 +608,7 @@ fn assemble<F: Fn(&str) -> Option<String>>(read: &mut Reader<F>) -> Config {
                 _ => None,
             })
             .unwrap_or(if production { LogFormat::Json } else { LogFormat::Text }),
-        log_filter: read.opt(&["RUST_LOG"]).unwrap_or_else(|| "info".to_owned()),
+        log_filter: read.opt(&["RUST_LOG"]).unwrap_or_else(|| "info,actix_server=warn".to_owned()),
         home,
     }
 }

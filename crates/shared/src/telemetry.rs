@@ -1,6 +1,6 @@
 //! Logs and metrics of a process.
 
-use std::sync::OnceLock;
+use std::{io::IsTerminal as _, sync::OnceLock};
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
@@ -12,7 +12,11 @@ static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 /// Starts logging to standard error. A second call, as in tests, changes nothing.
 pub fn init_logs(format: LogFormat, filter: &str) {
     let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        // Colours are for people, not for files.
+        .with_ansi(std::io::stderr().is_terminal());
     // Already started: the first call decides.
     _ = match format {
         LogFormat::Text => builder.try_init(),

@@ -34,7 +34,8 @@ pub(crate) fn text(opening: Opening<'_>) -> String {
         rows.push(("", format!("{}/openapi.yaml describes it", config.public_url)));
     }
     if parts.chat {
-        rows.push(("Chat", format!("port {} on {}", config.chat_port, config.bind)));
+        let host = if config.bind.is_loopback() { "localhost".to_owned() } else { config.bind.to_string() };
+        rows.push(("Chat", format!("http://{host}:{}", config.chat_port)));
     }
     rows.push(("Database", database(config, embedded)));
     rows.extend(services);

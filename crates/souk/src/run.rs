@@ -47,6 +47,21 @@ impl Parts {
     }
 }
 
+/// Signals within this time after the first are the same one: a terminal and a wrapper may both pass it on.
+const SAME_SIGNAL: Duration = Duration::from_secs(1);
+
+/// Waits for a second signal that is meant as one.
+async fn impatience(signals: &mut Signals) -> &'static str {
+    let same = async {
+        loop {
+            signals.next().await;
+        }
+    };
+    // Only ever ends by its time.
+    let _: Result<(), _> = tokio::time::timeout(SAME_SIGNAL, same).await;
+    signals.next().await
+}
+
 /// Runs until a signal comes. A second signal ends the process at once.
 pub(crate) async fn serve(mut config: Config, parts: Parts) -> anyhow::Result<ExitCode> {
     // Before the database is started, so that an impatient Ctrl-C leaves nothing half done.
@@ -66,7 +81,7 @@ pub(crate) async fn serve(mut config: Config, parts: Parts) -> anyhow::Result<Ex
     tokio::select! {
         () = started.stop() => tracing::info!("stopped"),
         () = tokio::time::sleep(STOP_WITHIN) => tracing::warn!("the stop took too long and was cut short"),
-        signal = signals.next() => tracing::warn!("{signal} again: stopping at once"),
+        signal = impatience(&mut signals) => tracing::warn!("{signal} again: stopping at once"),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -127,6 +127,8 @@ async fn one_command_serves_and_ctrl_c_ends_it_cleanly_database_last() {
     assert_eq!(status(&ports.0, "/readyz").await, 200);
     assert_eq!(status(&ports.1, "/readyz").await, 200);
 
+    // Twice, as when a terminal and a wrapper both pass it on: that is one wish.
+    signal("-INT", running.child.id().unwrap());
     signal("-INT", running.child.id().unwrap());
     let ended = tokio::time::timeout(PATIENCE, running.child.wait()).await.expect("souk ends").unwrap();
     assert!(ended.success(), "{ended}");
