@@ -225,6 +225,34 @@ async fn begin(browser: &Browser, user: &str, shop: &str) -> Value {
         .clone()
 }
 
+/// 10. The client does not announce itself again after a reconnect, and one person has several tabs.
+#[tokio::test]
+async fn presence_and_live_messages_survive_reconnects_and_reach_every_tab() {
+    let app = TestApp::start().await;
+    let chat = app.chat().await;
+    let (ann, bobs) = (app.buyer("ann").await, app.seller("bobs").await);
+    let conversation = begin(&ann, &ann.id.hex(), &bobs.id.hex()).await["_id"].clone();
+    let say = async |browser: &Browser, sender: String, text: &str| {
+        let message = json!({ "sender": sender, "text": text, "conversationId": conversation });
+        browser.post("/api/messages/create-new-message").json(&message).await.expect(201);
+    };
+    let mut first = chat.connect(&ann).await;
+    first.emit("addUser", &json!(ann.id.hex())).await;
+    let mut tabs = [chat.connect(&bobs).await, chat.connect(&bobs).await];
+    // The connection is lost, and the next one says nothing about itself.
+    first.close().await;
+    let mut again = chat.connect(&ann).await;
+    for tab in &mut tabs {
+        tab.online(&[ann.id.hex(), bobs.id.hex()]).await;
+    }
+    say(&bobs, bobs.id.hex(), "As the sun.").await;
+    assert_eq!(again.next("getMessage").await["text"], "As the sun.");
+    say(&ann, ann.id.hex(), "Is it bright?").await;
+    for tab in &mut tabs {
+        assert_eq!(tab.next("getMessage").await["text"], "Is it bright?");
+    }
+}
+
 /// 11. The client believes in a session as long as the cookie `token` is there.
 #[tokio::test]
 async fn a_stale_session_loses_its_cookies_with_the_401() {

@@ -1,6 +1,7 @@
 //! The black-box tests, one file a domain.
 
 mod client_quirks;
+mod compat;
 mod contract;
 mod conversations;
 mod coupons;
@@ -8,6 +9,7 @@ mod crash;
 mod demo;
 mod embedded;
 mod events;
+mod frame;
 mod harness;
 mod journey;
 mod legacy;
