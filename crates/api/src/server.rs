@@ -3,7 +3,14 @@
 use std::{net::TcpListener, sync::Arc, time::Duration};
 
 use actix_cors::Cors;
-use actix_web::{App as ActixApp, HttpServer, dev::ServerHandle, middleware::from_fn, web};
+use actix_web::{
+    App as ActixApp, HttpServer,
+    body::MessageBody,
+    dev::{ServerHandle, ServiceRequest, ServiceResponse},
+    http::{Method, StatusCode, header::CONTENT_LENGTH},
+    middleware::{Next, from_fn},
+    web,
+};
 use shared::arrival::origin_is_listed;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +46,7 @@ pub fn serve(app: App, listener: TcpListener) -> std::io::Result<Server> {
             .wrap(from_fn(identify))
             .wrap(from_fn(conduct))
             .wrap(cors(config))
+            .wrap(from_fn(bodiless_preflights))
     })
     .listen(listener)?
     .disable_signals()
@@ -68,6 +76,20 @@ impl Server {
         _ = self.task.await;
         _ = self.worker.await;
     }
+}
+
+/// Preflights answer 204, as they always did; the library has 200.
+async fn bodiless_preflights(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let preflight = request.method() == Method::OPTIONS;
+    let mut response = next.call(request).await?;
+    if preflight && response.status() == StatusCode::OK {
+        *response.response_mut().status_mut() = StatusCode::NO_CONTENT;
+        response.headers_mut().remove(CONTENT_LENGTH);
+    }
+    Ok(response)
 }
 
 /// Listed origins may read every answer, with cookies. Foreign ones get no header, and their pages

@@ -68,19 +68,23 @@ impl fmt::Debug for Gateways {
 }
 
 impl Gateways {
-    /// Where no keys are set: the sandbox, but never in production, where a stand-in that takes no
-    /// money must not pass for a payment.
+    /// The sandbox, but never in production, where a stand-in that takes no money must not pass for a
+    /// payment: there only cash on delivery is left. Real gateways are not connected yet.
     pub fn from_config(config: &Config, db: &Db, clock: &Clock) -> Self {
-        let sandbox = |name, configured: bool| -> Option<Arc<dyn Gateway>> {
-            if configured || config.is_production() {
+        let sandbox = |name| -> Option<Arc<dyn Gateway>> {
+            if config.is_production() {
                 return None;
             }
             Some(Arc::new(Sandbox::new(name, db.clone(), clock.clone())))
         };
-        Self {
-            stripe: sandbox("stripe", config.stripe.is_some()),
-            paypal: sandbox("paypal", config.paypal.is_some()),
+        for (name, configured) in [("Stripe", config.stripe.is_some()), ("PayPal", config.paypal.is_some())] {
+            if configured {
+                let instead =
+                    if config.is_production() { "such payments are off" } else { "the sandbox is used" };
+                tracing::warn!("the keys of {name} are set, but this version does not use them: {instead}");
+            }
         }
+        Self { stripe: sandbox("stripe"), paypal: sandbox("paypal") }
     }
 
     /// The card gateway, or the refusal that says there is none.
