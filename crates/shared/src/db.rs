@@ -24,6 +24,9 @@ pub type TxFuture<'s, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send +
 /// How often a transaction is tried before the caller is told to come back later.
 const ATTEMPTS: u32 = 24;
 
+/// And for how long: while the server is gone each try costs a time-out of its own.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 impl Db {
     /// Connects, without waiting for the server: the driver keeps looking for it.
     ///
@@ -83,6 +86,7 @@ impl Db {
         E: From<Error> + AsDriverError,
     {
         let mut session = self.client.start_session().await?;
+        let begun = tokio::time::Instant::now();
         let mut attempt = 0;
         loop {
             attempt += 1;
@@ -101,7 +105,7 @@ impl Db {
             };
             let transient =
                 failure.driver_error().is_some_and(|error| error.contains_label(TRANSIENT_TRANSACTION_ERROR));
-            if !transient || attempt >= ATTEMPTS {
+            if !transient || attempt >= ATTEMPTS || begun.elapsed() >= PATIENCE {
                 return Err(failure);
             }
             debug!(attempt, "transaction conflict, trying again");

@@ -14,7 +14,7 @@ use std::{
 
 use mongodb::ClientSession;
 use shared::{
-    db::{AsDriverError, Db, duplicate_key},
+    db::{AsDriverError, Db, duplicate_key, is_unavailable},
     id::Id,
     model::{
         CartLine, Coupon, Kind, Listing, Order, OrderUser, Payment, PaymentInfo, RememberedAnswer, Shop,
@@ -96,6 +96,11 @@ async fn commit_group(db: &Db, group: Vec<Job>) {
     let outcomes = match commit(db, placements.clone()).await {
         Ok(outcomes) => outcomes,
         Err(failure) if placements.len() == 1 => vec![Err(failure.into())],
+        // That concerns them all, and to try each alone would only take longer.
+        Err(Failure::Database(error)) if is_unavailable(&error) => {
+            let unavailable = || Err(Error::Unavailable(anyhow::anyhow!("{error}")));
+            placements.iter().map(|_| unavailable()).collect()
+        }
         // One of them may be the reason; each is tried alone, so that it fails alone.
         Err(_) => {
             let mut outcomes = Vec::new();
