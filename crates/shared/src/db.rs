@@ -79,7 +79,7 @@ impl Db {
     /// The body may run several times, so it must touch nothing but the database, through the
     /// session it is given, and return every error. It is repeated, with jitter, when the server
     /// says that a conflict or a change of primary undid it; a commit whose answer was lost is
-    /// repeated as well. After `ATTEMPTS` the last error is returned.
+    /// repeated as well. After `ATTEMPTS`, or `PATIENCE`, the last error is returned.
     pub async fn transaction<T, E, F>(&self, mut body: F) -> Result<T, E>
     where
         F: for<'s> FnMut(&'s mut ClientSession) -> TxFuture<'s, T, E> + Send,
