@@ -31,3 +31,11 @@ fn the_documented_defaults_are_the_real_ones() {
     let real = Config::read(|_| None).unwrap();
     assert_eq!(format!("{written:#?}"), format!("{real:#?}"));
 }
+
+#[test]
+fn the_readme_names_every_setting() {
+    let readme = include_str!("../../README.md");
+    let named: BTreeSet<&str> = readme.split('`').skip(1).step_by(2).collect();
+    let missing: Vec<_> = NAMES.iter().filter(|name| !named.contains(**name)).collect();
+    assert!(missing.is_empty(), "README.md does not name {missing:?}");
+}
