@@ -12,6 +12,7 @@ mod events;
 mod frame;
 mod harness;
 mod journey;
+mod ledger;
 mod legacy;
 mod mail;
 mod media;

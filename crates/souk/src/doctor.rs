@@ -6,7 +6,7 @@ use crate::embedded;
 use bson::{Document, doc};
 use shared::clock::Clock;
 use shared::config::{AuthMode, BadConfig, Config};
-use shared::db::Db;
+use shared::{db::Db, ledger};
 
 use crate::{
     banner::say,
@@ -178,6 +178,13 @@ async fn server(db: &Db, name: &str) -> Vec<Finding> {
         Ok(_) => Good("it has change streams".to_owned()),
         Err(error) => Bad(format!("a change stream cannot be opened: {error}")),
     });
+    match ledger::audit(db).await {
+        Ok(differences) if differences.is_empty() => {
+            found.push(Good("every balance is what the ledger says, to the cent".to_owned()));
+        }
+        Ok(differences) => found.extend(differences.into_iter().map(Bad)),
+        Err(error) => found.push(Bad(format!("the balances cannot be recomputed: {error}"))),
+    }
     found
 }
 
