@@ -38,6 +38,9 @@ impl Money {
     /// Nothing.
     pub const ZERO: Self = Self(0);
 
+    /// The largest amount that can be read back, from outside or from the database.
+    pub const MAX: Self = Self(LIMIT);
+
     /// From minor units.
     pub const fn from_minor(minor: i64) -> Self {
         Self(minor)

@@ -329,6 +329,11 @@ fn lines(placement: &Placement, snapshot: &Snapshot) -> Result<(Vec<Line>, Vec<K
             let message = format!("\"{name}\" is no longer sold: its shop is closed");
             return Err(wire::ITEM_GONE.saying(message).into());
         }
+        // Only an old listing: what cannot be read as a price must not be given away, and one below
+        // nothing would pay for the rest of the cart.
+        if listing.price <= Money::ZERO {
+            return Err(wire::ITEM_GONE.saying(format!("\"{name}\" has no price and cannot be sold")).into());
+        }
         kinds.push(*kind);
         lines.push(Line { listing: listing.clone(), count: line.count });
     }

@@ -83,6 +83,8 @@ pub enum NoQuote {
         /// What it costs.
         right: Money,
     },
+    /// Beyond any amount that can be kept.
+    TooLarge,
 }
 
 /// The client rounds differently; more than this is another total.
@@ -94,6 +96,9 @@ pub fn quote(lines: &[Line], shipping: Percent, coupons: &[Coupon], claim: Claim
     let subtotal: Money = shares.iter().map(|share| share.subtotal).sum();
     // Like the client: shipping of the whole cart, rounded once.
     let full = subtotal + subtotal.percent(shipping);
+    if full > Money::MAX {
+        return Err(NoQuote::TooLarge);
+    }
     let (coupon, discount) = pick_coupon(lines, coupons, full, claim)?;
     let right = full - discount;
     let total = match claim.total {
@@ -266,6 +271,17 @@ mod tests {
             quote(&lines, TEN, &[], Claim::default()),
             Err(NoQuote::TotalMissing { right: cents(1100) })
         );
+    }
+
+    #[test]
+    fn what_could_not_be_read_back_is_not_sold() {
+        let on_delivery = Claim { total_may_be_missing: true, ..Claim::default() };
+        for lines in [
+            [line(Id::new(), 100_000_000_000_000, 10_000), line(Id::new(), 100_000_000_000_000, 2_000_000)],
+            [line(Id::new(), 100_000_000_000_000, 1), line(Id::new(), 1, 1)],
+        ] {
+            assert_eq!(quote(&lines, TEN, &[], on_delivery), Err(NoQuote::TooLarge));
+        }
     }
 
     #[test]

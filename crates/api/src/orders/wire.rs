@@ -380,5 +380,6 @@ pub(super) fn no_quote(why: NoQuote) -> Error {
         NoQuote::TotalMissing { right } => {
             WRONG_TOTAL.saying(format!("The total is missing: the cart comes to {right}")).into()
         }
+        NoQuote::TooLarge => WRONG_TOTAL.saying("The cart comes to more than can be ordered at once").into(),
     }
 }
