@@ -101,30 +101,40 @@ fn stock_move(order: &Order, to: Status) -> StockMove {
         (Status::Cancelled, StockState::Reserved) => StockMove::Unreserve,
         (Status::RefundSuccess, StockState::Taken) => StockMove::PutBack,
         // The old server took the units at some step after the first, and said so nowhere.
-        (Status::RefundSuccess, StockState::Legacy) => StockMove::PutBack,
+        (Status::RefundSuccess, StockState::Legacy) if order.delivered_at.is_some() => StockMove::PutBack,
         (Status::RefundSuccess | Status::Cancelled | Status::RefundProcessing, _) => StockMove::Stay,
         (_, StockState::Reserved) => StockMove::Take,
-        (_, StockState::Legacy) if order.status == Status::Processing => StockMove::TakeUnreserved,
+        // Anybody could have a refund in process there, also of what no seller had touched yet.
+        (_, StockState::Legacy) if order.status == Status::Processing || order.delivered_at.is_none() => {
+            StockMove::TakeUnreserved
+        }
         _ => StockMove::Stay,
     }
 }
 
 fn money_move(order: &Order, wish: Wish) -> MoneyMove {
+    // The old server credited with any change of status a seller made, even to the one the order had,
+    // and left the date behind.
+    let credited = order.delivered_at.is_some();
     match wish {
-        // The old server credited with any change of status, and left the date behind.
-        Wish::Advance(Status::Delivered) if order.delivered_at.is_none() => MoneyMove::Credit,
-        Wish::GrantRefund => MoneyMove::Reverse,
-        Wish::Cancel => MoneyMove::Return,
+        Wish::Advance(Status::Delivered) | Wish::RefuseRefund if !credited => MoneyMove::Credit,
+        Wish::GrantRefund | Wish::Cancel if credited => MoneyMove::Reverse,
+        Wish::GrantRefund | Wish::Cancel => MoneyMove::Return,
         _ => MoneyMove::Stay,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use shared::clock::Timestamp;
+
     use super::*;
 
     fn order(status: Status, stock_state: StockState) -> Order {
-        Order { status, stock_state, ..Order::default() }
+        let was_delivered =
+            matches!(status, Status::Delivered | Status::RefundProcessing | Status::RefundSuccess);
+        let delivered_at = was_delivered.then(|| Timestamp::from_millis(1));
+        Order { status, stock_state, delivered_at, ..Order::default() }
     }
 
     #[test]
@@ -179,6 +189,27 @@ mod tests {
             (refused.to, refused.stock, refused.money),
             (Status::Delivered, StockMove::Stay, MoneyMove::Stay)
         );
+    }
+
+    #[test]
+    fn a_legacy_order_that_no_seller_touched_was_neither_taken_nor_credited() {
+        let asked = Order { delivered_at: None, ..order(Status::RefundProcessing, StockState::Legacy) };
+        let granted = step(&asked, Wish::GrantRefund).unwrap().unwrap();
+        assert_eq!((granted.stock, granted.money), (StockMove::Stay, MoneyMove::Return));
+        let refused = step(&asked, Wish::RefuseRefund).unwrap().unwrap();
+        assert_eq!((refused.stock, refused.money), (StockMove::TakeUnreserved, MoneyMove::Credit));
+    }
+
+    #[test]
+    fn a_legacy_order_can_be_credited_while_it_is_in_processing() {
+        let touched = Order {
+            delivered_at: Some(Timestamp::from_millis(1)),
+            ..order(Status::Processing, StockState::Legacy)
+        };
+        let cancelled = step(&touched, Wish::Cancel).unwrap().unwrap();
+        assert_eq!((cancelled.stock, cancelled.money), (StockMove::Stay, MoneyMove::Reverse));
+        let delivered = step(&touched, Wish::Advance(Status::Delivered)).unwrap().unwrap();
+        assert_eq!((delivered.stock, delivered.money), (StockMove::TakeUnreserved, MoneyMove::Stay));
     }
 
     #[test]

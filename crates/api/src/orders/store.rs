@@ -35,7 +35,8 @@ pub(super) enum Owner {
 impl Owner {
     fn filter(self) -> Document {
         match self {
-            Self::Shop(shop) => doc! { "cart.shopeId": shop.hex() },
+            // The lines of some old orders do not name their shop; the migration has written it down.
+            Self::Shop(shop) => doc! { "$or": [{ "shopId": shop.hex() }, { "cart.shopeId": shop.hex() }] },
             Self::Buyer(user) => doc! { "user._id": user.hex() },
             Self::Anyone => doc! {},
         }
@@ -242,14 +243,19 @@ fn shop_of(order: &Order) -> Id<Shop> {
     order.cart.first().map(|line| line.shop_id).unwrap_or_default()
 }
 
+/// Whether the old server took the order in, wherever its units are by now.
+const fn is_legacy(order: &Order) -> bool {
+    order.subtotal.is_none()
+}
+
 /// What a shop earns with an order, and what the marketplace keeps.
 fn split(order: &Order, change: &Change) -> (Money, Money) {
-    let total = if order.subtotal.is_some() {
-        order.total
-    } else {
+    let total = if is_legacy(order) {
         // The old server repeated the whole checkout's total in each of its orders.
         let lines: Money = order.cart.iter().map(|line| line.price.times(line.count)).sum();
         order.total.min(lines + lines.percent(change.default_shipping))
+    } else {
+        order.total
     };
     let fee = total.percent(order.service_fee.unwrap_or(change.default_fee));
     (total - fee, fee)
@@ -294,7 +300,7 @@ async fn take_credit_back(
         Some(entry) => {
             entry.lines.into_iter().map(|line| LedgerLine { minor: -line.minor, ..line }).collect()
         }
-        None if order.stock_state == StockState::Legacy => {
+        None if is_legacy(order) => {
             let (net, _) = split(order, change);
             vec![ledger::line(&*account, -net), ledger::line(ledger::LEGACY, net)]
         }

@@ -72,6 +72,7 @@ fn all() -> Vec<(&'static str, Vec<IndexModel>)> {
             vec![
                 plain("orders_buyer", doc! { "user._id": 1, "createdAt": -1 }),
                 plain("orders_shop", doc! { "cart.shopeId": 1, "createdAt": -1 }),
+                plain("orders_shop_id", doc! { "shopId": 1, "createdAt": -1 }),
                 plain("orders_checkout", doc! { "checkoutId": 1 }),
             ],
         ),
