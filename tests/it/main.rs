@@ -1,5 +1,6 @@
 //! The black-box tests, one file a domain.
 
+mod books;
 mod client_quirks;
 mod compat;
 mod contract;
@@ -12,7 +13,6 @@ mod events;
 mod frame;
 mod harness;
 mod journey;
-mod ledger;
 mod legacy;
 mod mail;
 mod media;

@@ -1,7 +1,5 @@
 //! Booking money: entries whose lines sum to zero, and the shops' balances that follow from them.
 
-use std::collections::HashMap;
-
 use bson::{Bson, Document, doc};
 use mongodb::{ClientSession, error::Error};
 
@@ -9,8 +7,7 @@ use crate::{
     clock::Timestamp,
     db::Db,
     id::Id,
-    lenient,
-    model::{LedgerEntry, LedgerLine, Shop, Stored as _, Transaction},
+    model::{LedgerEntry, LedgerLine, Shop, Transaction},
     money::Money,
 };
 
@@ -86,55 +83,6 @@ pub async fn debit(
     let enough = doc! { "_id": shop, "$expr": { "$gte": [balance(), Bson::Int64(amount.minor())] } };
     let update = balance_update(-amount, movement, status, now)?;
     Ok(db.of::<Shop>().update_one(enough, update).session(session).await?.matched_count == 1)
-}
-
-/// Recomputes every shop's balance from the entries, all as of one moment, and says in words what
-/// does not agree to the cent.
-pub async fn audit(db: &Db) -> mongodb::error::Result<Vec<String>> {
-    db.transaction(|session| {
-        let db = db.clone();
-        Box::pin(async move { audit_in(&db, session).await })
-    })
-    .await
-}
-
-async fn audit_in(db: &Db, session: &mut ClientSession) -> mongodb::error::Result<Vec<String>> {
-    let mut findings = Vec::new();
-    let uneven = doc! { "$expr": { "$ne": [{ "$sum": "$lines.minor" }, 0] } };
-    let mut entries = db.of::<LedgerEntry>().find(uneven).session(&mut *session).await?;
-    while let Some(entry) = entries.next(&mut *session).await.transpose()? {
-        let off: i64 = entry.lines.iter().map(|line| line.minor).sum();
-        findings.push(format!("the ledger entry {} is off by {}", entry.key, Money::from_minor(off)));
-    }
-    let sums = vec![
-        doc! { "$unwind": "$lines" },
-        doc! { "$match": { "lines.account": { "$regex": "^shop:" } } },
-        doc! { "$group": { "_id": "$lines.account", "minor": { "$sum": "$lines.minor" } } },
-    ];
-    let mut accounts: HashMap<String, i64> = HashMap::new();
-    let mut rows = db.of::<LedgerEntry>().aggregate(sums).session(&mut *session).await?;
-    while let Some(row) = rows.next(&mut *session).await.transpose()? {
-        let minor = row.get("minor").and_then(lenient::as_int).unwrap_or_default();
-        accounts.insert(row.get_str("_id").unwrap_or_default().to_owned(), minor);
-    }
-    let shown = doc! { "name": 1, "balanceMinor": 1 };
-    let mut shops =
-        db.raw::<Shop>(Shop::COLLECTION).find(doc! {}).projection(shown).session(&mut *session).await?;
-    while let Some(shop) = shops.next(&mut *session).await.transpose()? {
-        let booked = accounts.remove(&shop_account(shop.id)).unwrap_or_default();
-        // Before its migration a document has no balance that could be compared.
-        let Some(stated) = shop.balance_minor else { continue };
-        if stated != booked {
-            findings.push(format!(
-                "the shop `{}` ({}) shows a balance of {}, and by the ledger it has {}",
-                shop.name,
-                shop.id,
-                Money::from_minor(stated),
-                Money::from_minor(booked),
-            ));
-        }
-    }
-    Ok(findings)
 }
 
 /// The balance in minor units, as an aggregation expression. A document from before the migration

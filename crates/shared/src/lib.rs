@@ -2,6 +2,7 @@
 //! database. Nothing here knows the web.
 
 pub mod arrival;
+pub mod audit;
 pub mod auth;
 pub mod chat;
 pub mod clock;

@@ -4,9 +4,10 @@ use std::{net::TcpListener, process::ExitCode, time::Duration};
 
 use crate::embedded;
 use bson::{Document, doc};
+use shared::audit;
 use shared::clock::Clock;
 use shared::config::{AuthMode, BadConfig, Config};
-use shared::{db::Db, ledger};
+use shared::db::Db;
 
 use crate::{
     banner::say,
@@ -178,14 +179,20 @@ async fn server(db: &Db, name: &str) -> Vec<Finding> {
         Ok(_) => Good("it has change streams".to_owned()),
         Err(error) => Bad(format!("a change stream cannot be opened: {error}")),
     });
-    match ledger::audit(db).await {
-        Ok(differences) if differences.is_empty() => {
-            found.push(Good("every balance is what the ledger says, to the cent".to_owned()));
-        }
-        Ok(differences) => found.extend(differences.into_iter().map(Bad)),
-        Err(error) => found.push(Bad(format!("the balances cannot be recomputed: {error}"))),
-    }
+    found.extend(books(db).await);
     found
+}
+
+/// Counts money and units again.
+async fn books(db: &Db) -> Vec<Finding> {
+    match audit::run(db).await {
+        Ok(audit) if audit.differences.is_empty() => vec![Good(format!(
+            "the books balance: {} entries, {} shops, every reserved unit",
+            audit.entries, audit.shops
+        ))],
+        Ok(audit) => audit.differences.into_iter().map(Bad).collect(),
+        Err(error) => vec![Bad(format!("the books cannot be read: {error}"))],
+    }
 }
 
 /// Writes in a transaction and takes it back: nothing is left behind but an empty collection.

@@ -1,0 +1,245 @@
+//! Money and units to the cent and the piece: the audit that finds what is missing, and the orders
+//! of the old server that invite mistakes.
+
+use bson::{Bson, Document, doc};
+use serde_json::{Value, json};
+use shared::{
+    audit,
+    clock::{iso, plus},
+    id::Id,
+    model::{Kind, LedgerEntry, Listing, Shop},
+};
+use tests::{Buyer, Seller, TestApp};
+
+fn id(document: &Value) -> &str {
+    document["_id"].as_str().unwrap()
+}
+
+fn in_cash(cart: &[(&Value, i64)]) -> Value {
+    let cart: Vec<Value> =
+        cart.iter().map(|(listing, count)| json!({ "_id": id(listing), "count": count })).collect();
+    json!({
+        "cart": cart,
+        "shippingAddress": { "address1": "1 Elm Street", "address2": "", "country": "PK", "city": "PB" },
+        "totalPrice": null,
+        "paymentInfo": { "type": "Cash on Delivery" },
+    })
+}
+
+async fn buy(buyer: &Buyer, cart: &[(&Value, i64)]) -> Value {
+    buyer.post("/api/order/create-order").json(&in_cash(cart)).await.expect(201)["orders"][0].clone()
+}
+
+async fn set_status(seller: &Seller, order: &str, status: &str) {
+    let path = format!("/api/order/update-order-status/{order}");
+    seller.put(&path).json(&json!({ "status": status })).await.expect(200);
+}
+
+async fn balance(app: &TestApp, seller: &Seller) -> i64 {
+    let shop: Shop = app.db.of::<Shop>().find_one(doc! { "_id": seller.id }).await.unwrap().unwrap();
+    shop.balance_minor.unwrap()
+}
+
+async fn shelf(app: &TestApp, listing: &Value) -> (i64, i64) {
+    let filter = doc! { "_id": id(listing).parse::<Id<Listing>>().unwrap() };
+    let listing: Listing = app.db.listings(Kind::Product).find_one(filter).await.unwrap().unwrap();
+    (listing.stock, listing.sold_out)
+}
+
+/// An order as the old server stored it: two cups for 220, shipping included.
+async fn legacy_order(app: &TestApp, buyer: &Buyer, seller: &Seller, cup: &Value, more: Document) -> String {
+    let order = Id::<Document>::new();
+    let mut stored = doc! {
+        "_id": order,
+        "cart": [{
+            "_id": id(cup), "name": "cup", "discountPrice": 100, "count": 2, "shopeId": seller.id.hex(),
+        }],
+        "shippingAddress": { "address1": "1 Elm Street", "address2": "", "country": "PK", "city": "PB" },
+        "user": { "_id": buyer.id.hex(), "name": "ann" },
+        "totalPrice": 220,
+        "paymentInfo": { "type": "Cash on Delivery" },
+        "createdAt": app.clock.now(),
+        "__v": 0,
+    };
+    stored.extend(more);
+    app.db.raw::<Document>("orders").insert_one(stored).await.unwrap();
+    order.hex()
+}
+
+/// An event that is running.
+async fn sale(app: &TestApp, seller: &Seller) -> Value {
+    let end = iso(plus(app.clock.now(), 86_400_000));
+    let form = seller.listing_form("sale", "5", 10).text("start_date", "2024-01-01").text("end_date", end);
+    seller.post("/api/event/create-event").form(form).await.expect(201)["event"].clone()
+}
+
+async fn assert_books_balance(app: &TestApp) {
+    assert_eq!(audit::run(&app.db).await.unwrap().differences, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn the_audit_finds_a_cent_and_a_unit_that_somebody_moved_past_the_books() {
+    let app = TestApp::start().await;
+    let (ann, bob) = tokio::join!(app.buyer("ann"), app.seller("bob"));
+    let (cup, sale) = tokio::join!(bob.product("cup", "6.65", 10), sale(&app, &bob));
+    let delivered = buy(&ann, &[(&cup, 3)]).await;
+    set_status(&bob, id(&delivered), "Delivered").await;
+    buy(&ann, &[(&cup, 2), (&sale, 1)]).await;
+    assert_books_balance(&app).await;
+    let counted = audit::run(&app.db).await.unwrap();
+    assert_eq!((counted.entries, counted.shops), (1, 1));
+
+    let shops = || app.db.raw::<Document>("shops");
+    let ledger = || app.db.raw::<Document>("ledger");
+    let (cup_id, sale_id) =
+        (id(&cup).parse::<Id<Listing>>().unwrap(), id(&sale).parse::<Id<Listing>>().unwrap());
+    let entry = format!("delivered:{}", id(&delivered));
+    let this = doc! { "_id": bob.id };
+    // 19.95 and 2.00 shipping, less a tenth, are 19.75.
+    let cent = Bson::Double(19.76);
+    let right = Bson::Double(19.75);
+    for (what, collection, filter, wrong, mended) in [
+        (
+            "is counted",
+            shops(),
+            this.clone(),
+            doc! { "$inc": { "balanceMinor": 1 } },
+            doc! { "$inc": { "balanceMinor": -1 } },
+        ),
+        (
+            "19.76 shown",
+            shops(),
+            this,
+            doc! { "$set": { "availableBalance": cent } },
+            doc! { "$set": { "availableBalance": right } },
+        ),
+        (
+            "is off by 0.01",
+            ledger(),
+            doc! { "_id": &entry, "lines.account": "platform:fees" },
+            doc! { "$inc": { "lines.$.minor": 1 } },
+            doc! { "$inc": { "lines.$.minor": -1 } },
+        ),
+        (
+            "has 3 reserved, but open orders hold 2",
+            app.db.raw("products"),
+            doc! { "_id": cup_id },
+            doc! { "$inc": { "reserved": 1 } },
+            doc! { "$inc": { "reserved": -1 } },
+        ),
+        (
+            "which has none reserved",
+            app.db.raw("events"),
+            doc! { "_id": sale_id },
+            doc! { "$inc": { "reserved": -1 } },
+            doc! { "$inc": { "reserved": 1 } },
+        ),
+    ] {
+        assert_eq!(collection.update_one(filter.clone(), wrong).await.unwrap().modified_count, 1);
+        let found = audit::run(&app.db).await.unwrap().differences;
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains(what), "{found:?}");
+        collection.update_one(filter, mended).await.unwrap();
+        assert_books_balance(&app).await;
+    }
+    let stray = Id::<Shop>::new();
+    let lines = vec![
+        shared::ledger::line(shared::ledger::shop_account(stray), shared::money::Money::from_minor(1)),
+        shared::ledger::line("cod", shared::money::Money::from_minor(-1)),
+    ];
+    let entry = LedgerEntry { key: "delivered:nothing".to_owned(), at: app.clock.now(), lines };
+    app.db.of::<LedgerEntry>().insert_one(entry).await.unwrap();
+    let found = audit::run(&app.db).await.unwrap().differences;
+    assert_eq!(found, [format!("the ledger has 0.01 for shop:{stray}, and there is no such shop")]);
+}
+
+#[tokio::test]
+async fn a_shop_finds_its_old_orders_also_where_no_line_names_it() {
+    let app = TestApp::start().await;
+    let (ann, bob, eve) = tokio::join!(app.buyer("ann"), app.seller("bob"), app.seller("eve"));
+    let cup = bob.product("cup", "100", 10).await;
+    let cart = vec![doc! { "_id": id(&cup), "discountPrice": 100, "count": 2 }];
+    let more = doc! { "cart": cart, "shopId": bob.id.hex(), "status": "Processing" };
+    let order = legacy_order(&app, &ann, &bob, &cup, more).await;
+    let listed = bob.get(&format!("/api/order/getShopOrders/{}", bob.id)).await.expect(200);
+    assert_eq!(listed["orders"].as_array().unwrap().len(), 1);
+    bob.get(&format!("/api/order/get-order/{order}")).await.expect(200);
+    let path = format!("/api/order/update-order-status/{order}");
+    eve.put(&path).json(&json!({ "status": "Delivered" })).await.refused(403, "not_yours");
+    set_status(&bob, &order, "Delivered").await;
+    assert_eq!(balance(&app, &bob).await, 19800);
+    assert_books_balance(&app).await;
+}
+
+#[tokio::test]
+async fn a_refund_in_process_of_an_old_order_that_nobody_had_delivered_takes_nothing_from_the_shop() {
+    let app = TestApp::start().await;
+    let (ann, bob) = tokio::join!(app.buyer("ann"), app.seller("bob"));
+    let cup = bob.product("cup", "100", 10).await;
+    // The old server let anybody set any status.
+    let asked = doc! { "status": "Refund Processing" };
+    let granted = legacy_order(&app, &ann, &bob, &cup, asked.clone()).await;
+    let path = format!("/api/order/order-refund-success/{granted}");
+    bob.put(&path).json(&json!({ "status": "Refund Success" })).await.expect(200);
+    assert_eq!((balance(&app, &bob).await, shelf(&app, &cup).await), (0, (10, 0)));
+    // Refused, it counts as delivered: then the shop has earned it.
+    let refused = legacy_order(&app, &ann, &bob, &cup, asked).await;
+    bob.put(&format!("/api/order/order-refund-refused/{refused}")).await.expect(200);
+    assert_eq!((balance(&app, &bob).await, shelf(&app, &cup).await), (19800, (8, 2)));
+    assert_books_balance(&app).await;
+}
+
+#[tokio::test]
+async fn what_the_old_server_credited_early_is_taken_back_once_the_order_fails() {
+    let app = TestApp::start().await;
+    let (ann, bob) = tokio::join!(app.buyer("ann"), app.seller("bob"));
+    let cup = bob.product("cup", "100", 10).await;
+    // It credited with any click on the button, also on the status that the order had already.
+    let touched = doc! { "status": "Processing", "deliveredAt": app.clock.now() };
+    let cancelled = legacy_order(&app, &ann, &bob, &cup, touched.clone()).await;
+    for _ in 0..2 {
+        bob.put(&format!("/api/order/cancel-order/{cancelled}")).await.expect(200);
+    }
+    assert_eq!((balance(&app, &bob).await, shelf(&app, &cup).await), (-19800, (10, 0)));
+
+    let delivered = legacy_order(&app, &ann, &bob, &cup, touched).await;
+    set_status(&bob, &delivered, "Delivered").await;
+    assert_eq!((balance(&app, &bob).await, shelf(&app, &cup).await), (-19800, (8, 2)));
+    ann.put(&format!("/api/order/refund-order/{delivered}")).json(&json!({})).await.expect(200);
+    let path = format!("/api/order/order-refund-success/{delivered}");
+    bob.put(&path).json(&json!({ "status": "Refund Success" })).await.expect(200);
+    assert_eq!((balance(&app, &bob).await, shelf(&app, &cup).await), (-39600, (10, 0)));
+    assert_books_balance(&app).await;
+}
+
+#[tokio::test]
+async fn an_old_listing_without_a_price_is_neither_given_away_nor_does_it_pay_for_the_rest() {
+    let app = TestApp::start().await;
+    let (ann, bob) = tokio::join!(app.buyer("ann"), app.seller("bob"));
+    let (cup, pot) = tokio::join!(bob.product("cup", "100", 10), bob.product("pot", "100", 10));
+    let products = app.db.raw::<Document>("products");
+    for price in [Bson::Int32(-99), Bson::Int32(0), Bson::String("ask".to_owned())] {
+        let this = doc! { "_id": id(&pot).parse::<Id<Listing>>().unwrap() };
+        products.update_one(this, doc! { "$set": { "discountPrice": price } }).await.unwrap();
+        let body = in_cash(&[(&cup, 1), (&pot, 1)]);
+        let refused = ann.post("/api/order/create-order").json(&body).await.refused(409, "item_gone");
+        assert!(refused["message"].as_str().unwrap().contains("\"pot\""), "{refused}");
+    }
+    assert_books_balance(&app).await;
+}
+
+#[tokio::test]
+async fn nothing_is_ordered_for_more_than_can_be_kept_to_the_cent() {
+    let app = TestApp::start().await;
+    let (ann, bob) = tokio::join!(app.buyer("ann"), app.seller("bob"));
+    let moon = bob.product("moon", "900000000000", 1_000_000).await;
+    for count in [2, 10_000] {
+        let body = in_cash(&[(&moon, count)]);
+        ann.post("/api/order/create-order").json(&body).await.refused(409, "wrong_total");
+    }
+    let order = buy(&ann, &[(&moon, 1)]).await;
+    assert_eq!(order["totalPrice"], json!(990_000_000_000_i64));
+    set_status(&bob, id(&order), "Delivered").await;
+    assert_eq!(balance(&app, &bob).await, 89_100_000_000_000);
+    assert_books_balance(&app).await;
+}
