@@ -14,6 +14,7 @@ mod frame;
 mod harness;
 mod journey;
 mod legacy;
+mod lost_answers;
 mod mail;
 mod media;
 mod messages;

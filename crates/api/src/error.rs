@@ -5,7 +5,7 @@ use std::fmt;
 
 use actix_web::{HttpResponse, ResponseError, http::StatusCode, http::header};
 use serde::Serialize;
-use shared::db::{AsDriverError, duplicate_key, is_unavailable};
+use shared::db::{AsDriverError, duplicate_key, is_unavailable, may_have_happened};
 use tracing::{error, warn};
 
 use crate::identity::request_id;
@@ -70,7 +70,7 @@ pub enum Error {
     Invalid(Vec<FieldError>),
     /// 401: no credential, or one that proves nobody.
     Unauthenticated,
-    /// 503: something we need is down; nothing was changed.
+    /// 503: something we need is down; nothing was changed, or it is said that this is not known.
     Unavailable(anyhow::Error),
     /// 500: a bug or a fault. The cause goes to the log, never to the caller.
     Unexpected(anyhow::Error),
@@ -107,6 +107,10 @@ impl fmt::Display for Error {
                 Ok(())
             }
             Self::Unauthenticated => f.write_str("Please login first"),
+            Self::Unavailable(cause) if cause.downcast_ref().is_some_and(may_have_happened) => f.write_str(
+                "The service is busy or a part of it is down, and it is not known whether your request was \
+                 carried out. Please look before you try again.",
+            ),
             Self::Unavailable(_) => f.write_str(
                 "The service is busy or a part of it is down. Nothing was changed; please try again.",
             ),

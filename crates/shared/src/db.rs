@@ -180,3 +180,9 @@ pub fn is_unavailable(error: &Error) -> bool {
         || error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT)
         || error.contains_label("RetryableWriteError")
 }
+
+/// Whether the server may have done what it was asked although its answer is missing.
+pub fn may_have_happened(error: &Error) -> bool {
+    error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT)
+        || (matches!(&*error.kind, ErrorKind::Io(_)) && !error.contains_label(TRANSIENT_TRANSACTION_ERROR))
+}

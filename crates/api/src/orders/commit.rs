@@ -96,10 +96,10 @@ async fn commit_group(db: &Db, group: Vec<Job>) {
     let outcomes = match commit(db, placements.clone()).await {
         Ok(outcomes) => outcomes,
         Err(failure) if placements.len() == 1 => vec![Err(failure.into())],
-        // That concerns them all, and to try each alone would only take longer.
+        // That concerns them all, and to try each alone would only take longer. Where it is not known
+        // whether the group was committed, it could even be committed twice.
         Err(Failure::Database(error)) if is_unavailable(&error) => {
-            let unavailable = || Err(Error::Unavailable(anyhow::anyhow!("{error}")));
-            placements.iter().map(|_| unavailable()).collect()
+            placements.iter().map(|_| Err(error.clone().into())).collect()
         }
         // One of them may be the reason; each is tried alone, so that it fails alone.
         Err(_) => {

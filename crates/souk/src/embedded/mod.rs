@@ -202,6 +202,8 @@ fn arguments(options: &Options, data: &Path, port: u16, log: &Path) -> Vec<std::
     add("--setParameter", &"transactionLifetimeLimitSeconds=10");
     if options.for_tests {
         add("--setParameter", &"ttlMonitorSleepSecs=1");
+        // Fail points: answers that get lost on the way.
+        add("--setParameter", &"enableTestCommands=1");
     }
     arguments.extend(["--logappend", "--quiet", "--nounixsocket"].map(Into::into));
     arguments
