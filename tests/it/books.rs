@@ -243,3 +243,23 @@ async fn nothing_is_ordered_for_more_than_can_be_kept_to_the_cent() {
     assert_eq!(balance(&app, &bob).await, 89_100_000_000_000);
     assert_books_balance(&app).await;
 }
+
+#[tokio::test]
+async fn what_nobody_has_verified_is_not_called_refunded() {
+    let app = TestApp::start().await;
+    let (ann, bob) = tokio::join!(app.buyer("ann"), app.seller("bob"));
+    let cup = bob.product("cup", "100", 10).await;
+    let mut body = in_cash(&[(&cup, 1)]);
+    body["totalPrice"] = json!(110);
+    body["paymentInfo"] = json!({ "type": "Paypal", "id": "a payer", "status": "succeeded" });
+    let placed = ann.post("/api/order/create-order").json(&body).await.expect(201);
+    let order = id(&placed["orders"][0]);
+    set_status(&bob, order, "Delivered").await;
+    ann.put(&format!("/api/order/refund-order/{order}")).json(&json!({})).await.expect(200);
+    let path = format!("/api/order/order-refund-success/{order}");
+    bob.put(&path).json(&json!({ "status": "Refund Success" })).await.expect(200);
+    let order = ann.get(&format!("/api/order/get-order/{order}")).await.expect(200)["order"].clone();
+    assert_eq!(order["paymentInfo"]["status"], "unverified");
+    assert_eq!((balance(&app, &bob).await, shelf(&app, &cup).await), (0, (10, 0)));
+    assert_books_balance(&app).await;
+}

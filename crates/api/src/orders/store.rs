@@ -323,6 +323,7 @@ async fn return_payment(
     set: &mut Document,
 ) -> Result<()> {
     let paid = db.of::<Payment>().find_one(doc! { "orders": order.id }).session(&mut *session).await?;
+    let is_claim = order.payment.as_ref().and_then(|payment| payment.status.as_deref()) == Some(UNVERIFIED);
     if let Some(payment) = paid {
         outbox
             .add_in(
@@ -335,8 +336,9 @@ async fn return_payment(
             )
             .await?;
         set.insert("paymentInfo.status", REFUNDED);
-    } else if why == "refund" {
-        // Cash goes back by hand; the order says that it is owed no longer.
+    } else if why == "refund" && !is_claim {
+        // Cash goes back by hand; the order says that it is owed no longer. A payer's claim stays one:
+        // should money turn up after all, it must not look as if it had been returned.
         set.insert("paymentInfo.status", REFUNDED);
     }
     Ok(())
