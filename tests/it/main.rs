@@ -12,6 +12,7 @@ mod embedded;
 mod events;
 mod frame;
 mod harness;
+mod hostile;
 mod journey;
 mod legacy;
 mod lost_answers;

@@ -1,7 +1,6 @@
 //! Reading requests: JSON bodies, path ids, and the loosely typed values that HTML forms produce.
 
-use std::future::Future;
-use std::pin::Pin;
+use std::{future::Future, pin::Pin, time::Duration};
 
 use actix_web::{
     FromRequest, HttpRequest,
@@ -12,11 +11,17 @@ use actix_web::{
 use futures_util::StreamExt as _;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use shared::id::Id;
+use tokio::time::timeout;
 
 use crate::error::{Error, Refusal, Result};
 
 /// The largest JSON body: carts carry whole products with their reviews.
 pub const JSON_LIMIT: usize = 2 * 1024 * 1024;
+
+/// Longer without a byte of a body, and the client is taken for gone.
+pub(crate) const MAX_SILENCE: Duration = Duration::from_secs(30);
+/// Longer for the whole body, however busy the line.
+pub(crate) const MAX_TIME: Duration = Duration::from_secs(300);
 
 const TOO_LARGE: Refusal = Refusal::new(
     StatusCode::PAYLOAD_TOO_LARGE,
@@ -53,19 +58,12 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
             .headers()
             .get(header::CONTENT_LENGTH)
             .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-        let mut payload = payload.take();
+        let payload = payload.take();
         Box::pin(async move {
             if announced.is_some_and(|length| length > JSON_LIMIT) {
                 return Err(TOO_LARGE.into());
             }
-            let mut body = web::BytesMut::new();
-            while let Some(chunk) = payload.next().await {
-                let chunk = chunk.or(Err(CUT_OFF))?;
-                if body.len() + chunk.len() > JSON_LIMIT {
-                    return Err(TOO_LARGE.into());
-                }
-                body.extend_from_slice(&chunk);
-            }
+            let mut body = timeout(MAX_TIME, collect(payload, MAX_SILENCE)).await.or(Err(CUT_OFF))??;
             if body.is_empty() {
                 body.extend_from_slice(b"{}");
             } else if !is_json {
@@ -74,6 +72,19 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
             parse_json(&body).map(Self)
         })
     }
+}
+
+/// The whole body, from a client that keeps sending.
+async fn collect(mut payload: Payload, silence: Duration) -> Result<web::BytesMut> {
+    let mut body = web::BytesMut::new();
+    while let Some(chunk) = timeout(silence, payload.next()).await.or(Err(CUT_OFF))? {
+        let chunk = chunk.or(Err(CUT_OFF))?;
+        if body.len() + chunk.len() > JSON_LIMIT {
+            return Err(TOO_LARGE.into());
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body)
 }
 
 /// Whether the request says that its body is JSON.
@@ -156,4 +167,20 @@ pub fn loose<'de, D: Deserializer<'de>>(d: D) -> std::result::Result<Option<Stri
 pub fn meant(text: &str) -> Option<String> {
     let text = text.trim();
     (!matches!(text, "" | "undefined" | "null" | "NaN")).then(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_stops_coming_is_given_up() {
+        let begun = stream::iter([Ok(web::Bytes::from_static(b"{"))]);
+        let payload = Payload::Stream { payload: begun.chain(stream::pending()).boxed_local() };
+        let given_up = timeout(Duration::from_secs(20), collect(payload, Duration::from_millis(10))).await;
+        let refused = given_up.expect("the body is waited for").unwrap_err();
+        assert!(matches!(refused, Error::Refused(refusal) if refusal.code() == CUT_OFF.code()));
+    }
 }

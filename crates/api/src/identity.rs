@@ -62,6 +62,13 @@ impl Caller {
         !self.credential && self.bare_accepted
     }
 
+    /// On a route where the client sends no cookie: is there anybody at all to hold the call against?
+    /// 401 otherwise. To be asked before a body is read.
+    pub fn act_as_anybody(&self) -> Result<()> {
+        let proven = self.user.is_some() || self.shop.is_some();
+        if proven || self.is_accepted_bare() { Ok(()) } else { Err(Error::Unauthenticated) }
+    }
+
     /// On a route where the client sends no cookie: may this call act for that shop? 401 without a
     /// usable credential, 403 with somebody else's.
     pub fn act_as_shop(&self, shop: Id<Shop>) -> Result<()> {

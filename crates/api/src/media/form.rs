@@ -30,7 +30,7 @@ use tokio::{
 use super::{CheckedImage, wire};
 use crate::{
     error::{Error, Result},
-    extract::meant,
+    extract::{MAX_SILENCE, MAX_TIME, meant},
 };
 
 /// The largest picture.
@@ -47,10 +47,6 @@ const MAX_PARTS: usize = 60;
 const MAX_SIDE: u32 = 10_000;
 /// Nor may a picture have more pixels: whoever decodes it needs four bytes for each.
 const MAX_PIXELS: u64 = 64_000_000;
-/// Longer without a byte, and the client is taken for gone.
-const MAX_SILENCE: Duration = Duration::from_secs(30);
-/// Longer for the whole form, however busy the line.
-const MAX_TIME: Duration = Duration::from_secs(300);
 /// So much of a body that is refused anyway is still read: most clients read no answer before they
 /// have sent everything.
 const MAX_IGNORED: usize = 64 * 1024 * 1024;
