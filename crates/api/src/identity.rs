@@ -1,7 +1,7 @@
 //! Who is calling. Middleware resolves it once for each request, awaiting the database where it must;
 //! the extractors here only read the result.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc};
 
 use actix_web::{
     Error as ActixError, FromRequest, HttpMessage as _, HttpRequest,
@@ -12,7 +12,10 @@ use actix_web::{
     middleware::Next,
     web,
 };
-use futures_util::FutureExt as _;
+use futures_util::{
+    FutureExt as _,
+    future::{Either, select},
+};
 use shared::{
     arrival::{Arrival, FORWARDING_HEADERS},
     auth::{Credentials, Identity, Kind, MARKER, MARKER_COOKIE, SELLER_COOKIE, USER_COOKIE, resolve},
@@ -23,6 +26,7 @@ use shared::{
 use tracing::{Instrument as _, error, info_span};
 
 use crate::{
+    body,
     error::{Error, Refusal, Result},
     state::App,
 };
@@ -143,7 +147,7 @@ impl FromRequest for Seller {
 /// Middleware, outermost but for CORS: names the request, logs and counts it, and finishes what
 /// changes anything although the client may have gone.
 pub async fn conduct(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, ActixError> {
     let id = Id::<()>::new().hex();
@@ -151,16 +155,23 @@ pub async fn conduct(
     let span = info_span!("request", id, %method, path = request.path());
     let tasks = app(&request).tasks.clone();
     let detached = changes_something(&method);
-    let work = REQUEST_ID.scope(id.clone(), next.call(request).instrument(span.clone()));
     let answered = if detached {
         // The client may leave at any moment, and its page reload does. The work goes on in a task
-        // of its own; a shutdown waits for it.
-        actix_web::rt::spawn(tasks.track_future(work)).await.unwrap_or_else(|failure| {
+        // of its own, for which a shutdown waits; what is still on the connection is taken off here.
+        let (taking_off, body) = body::decouple(request.take_payload());
+        request.set_payload(body);
+        let work = REQUEST_ID.scope(id.clone(), next.call(request).instrument(span.clone()));
+        let work = actix_web::rt::spawn(tasks.track_future(work));
+        let done = match select(work, pin!(taking_off)).await {
+            Either::Left((done, _)) => done,
+            Either::Right(((), work)) => work.await,
+        };
+        done.unwrap_or_else(|failure| {
             span.in_scope(|| error!(%failure, "a request's task was lost"));
             Err(Error::Unexpected(failure.into()).into())
         })
     } else {
-        work.await
+        REQUEST_ID.scope(id.clone(), next.call(request).instrument(span.clone())).await
     };
     let mut response = answered?.map_into_boxed_body();
     if let Ok(value) = header::HeaderValue::from_str(&id) {

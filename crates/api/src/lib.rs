@@ -1,5 +1,6 @@
 //! Souk's HTTP API: one folder a resource, found from the URL through [`routes`].
 
+mod body;
 mod error;
 mod extract;
 mod identity;

@@ -4,7 +4,7 @@
 // client asks for it; on the others a browser neither sends nor stores any.
 
 import assert from 'node:assert/strict';
-import http from 'node:http';
+import { connect } from 'node:net';
 
 import axios from 'axios';
 import FormData from 'form-data';
@@ -112,13 +112,14 @@ export class Browser {
     }
     const body = form.getBuffer();
     headers['Content-Length'] = body.length;
+    const { host, hostname, port } = new URL(this.world.api);
+    const head = Object.entries({ Host: host, ...headers }).map(([name, value]) => `${name}: ${value}\r\n`);
     await new Promise((gone, failed) => {
-      const request = http.request(this.world.api + path, { method: 'POST', headers });
-      request.on('error', failed);
-      request.end(body, () => {
-        request.off('error', failed);
-        request.on('error', () => {}); // our own leaving
-        request.destroy();
+      const socket = connect({ host: hostname, port });
+      socket.on('error', failed);
+      // Called once all of it is with the operating system: what is on its way arrives, what is not never left.
+      socket.write(Buffer.concat([Buffer.from(`POST ${path} HTTP/1.1\r\n${head.join('')}\r\n`), body]), () => {
+        socket.destroy();
         gone();
       });
     });
