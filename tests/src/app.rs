@@ -4,10 +4,7 @@ use std::{
     collections::BTreeMap,
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::Arc,
 };
 
 use shared::{auth::Sessions, clock::Clock, config::Config, db::Db};
@@ -56,7 +53,7 @@ impl TestApp {
         let mails = MailServer::start().await;
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let home = scratch_dir();
+        let home = database.scratch_dir();
         let settings = all_settings(settings, address, &mails, &home);
         let clock = Clock::default();
         let config = Arc::new(read(&settings));
@@ -193,12 +190,4 @@ fn all_settings(
     // An empty value unsets one of ours.
     all.extend(wanted.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     all
-}
-
-fn scratch_dir() -> PathBuf {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let path = std::env::temp_dir().join(format!("souk-app-{}-{number}", std::process::id()));
-    std::fs::create_dir_all(&path).unwrap();
-    path
 }

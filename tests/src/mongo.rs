@@ -1,8 +1,11 @@
 //! One `mongod` for the whole test binary, one database for each test.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    path::PathBuf,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use mongodb::Client;
@@ -60,6 +63,14 @@ impl TestDatabase {
             tokio::task::spawn_blocking(move || shared().server.uri_for(&name)).await.unwrap()
         };
         Self { name, uri }
+    }
+
+    /// A directory for the files that belong to this database. In the server's own, so that it goes when that goes,
+    /// however the test binary ends.
+    pub fn scratch_dir(&self) -> PathBuf {
+        let path = shared().server.data_dir().join("scratch").join(&self.name);
+        std::fs::create_dir_all(&path).unwrap();
+        path
     }
 
     /// The process id of the `mongod` behind it, for tests that look at the server itself.
