@@ -263,3 +263,23 @@ async fn what_nobody_has_verified_is_not_called_refunded() {
     assert_eq!((balance(&app, &bob).await, shelf(&app, &cup).await), (0, (10, 0)));
     assert_books_balance(&app).await;
 }
+
+#[tokio::test]
+async fn stock_that_the_old_server_writes_beside_us_as_text_is_counted_with_all_the_same() {
+    let app = TestApp::start().await;
+    let (ann, bob) = tokio::join!(app.buyer("ann"), app.seller("bob"));
+    for text in ["10", "10.0"] {
+        let cup = bob.product(text, "100", 1).await;
+        let this = doc! { "_id": id(&cup).parse::<Id<Listing>>().unwrap() };
+        let written = doc! { "$set": { "stock": text, "sold_out": "0" } };
+        app.db.raw::<Document>("products").update_one(this, written).await.unwrap();
+        let order = buy(&ann, &[(&cup, 2)]).await;
+        set_status(&bob, id(&order), "Delivered").await;
+        assert_eq!(shelf(&app, &cup).await, (8, 2));
+        ann.put(&format!("/api/order/refund-order/{}", id(&order))).json(&json!({})).await.expect(200);
+        let path = format!("/api/order/order-refund-success/{}", id(&order));
+        bob.put(&path).json(&json!({ "status": "Refund Success" })).await.expect(200);
+        assert_eq!(shelf(&app, &cup).await, (10, 0));
+    }
+    assert_books_balance(&app).await;
+}

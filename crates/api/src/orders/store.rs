@@ -143,20 +143,18 @@ async fn move_stock(
         return Ok(order.stock_state);
     }
     for line in &order.cart {
-        let n = Bson::Int64(line.count);
-        let minus = Bson::Int64(-line.count);
+        let n = line.count;
         match stock {
             StockMove::Stay => {}
             StockMove::Take => {
-                let update = doc! { "$inc": { "stock": minus.clone(), "reserved": minus, "sold_out": n } };
-                update_listing(db, session, line, update).await?;
+                add_to_listing(db, session, line, &[("stock", -n), ("reserved", -n), ("sold_out", n)])
+                    .await?;
             }
             StockMove::Unreserve => {
-                update_listing(db, session, line, doc! { "$inc": { "reserved": minus } }).await?;
+                add_to_listing(db, session, line, &[("reserved", -n)]).await?;
             }
             StockMove::PutBack if order.stock_state == StockState::Taken => {
-                let update = doc! { "$inc": { "stock": n, "sold_out": minus } };
-                update_listing(db, session, line, update).await?;
+                add_to_listing(db, session, line, &[("stock", n), ("sold_out", -n)]).await?;
             }
             // The old server let stock go below zero, and never counted an event's units.
             StockMove::TakeUnreserved => unreserved(db, session, line, line.count).await?,
@@ -169,13 +167,23 @@ async fn move_stock(
     })
 }
 
-async fn update_listing(
+/// Adds to fields of a line's listing. Not with `$inc`, which fails on the text that an old server
+/// beside us writes.
+async fn add_to_listing(
     db: &Db,
     session: &mut ClientSession,
     line: &CartLine,
-    update: Document,
+    changes: &[(&str, i64)],
 ) -> mongodb::error::Result<()> {
     let kind = line.kind.unwrap_or(Kind::Product);
+    let sums: Document = changes
+        .iter()
+        .map(|(field, by)| {
+            let sum = doc! { "$add": [number(&format!("${field}")), Bson::Int64(*by)] };
+            ((*field).to_owned(), Bson::from(sum))
+        })
+        .collect();
+    let update = vec![doc! { "$set": sums }];
     // A listing that was deleted meanwhile has no units to count.
     db.listings(kind).update_one(doc! { "_id": line.id }, update).session(session).await.map(drop)
 }
@@ -448,7 +456,10 @@ pub(super) async fn reserve(
 
 /// A field as a whole number, as an aggregation expression: the old server writes text into some.
 fn number(field: &str) -> Document {
-    doc! { "$convert": { "input": field, "to": "long", "onError": Bson::Int64(0), "onNull": Bson::Int64(0) } }
+    // By way of a double, since `10.0` as text is no long.
+    let double = doc! { "$convert": { "input": field, "to": "double", "onError": 0.0, "onNull": 0.0 } };
+    let whole = doc! { "$trunc": double };
+    doc! { "$convert": { "input": whole, "to": "long", "onError": Bson::Int64(0), "onNull": Bson::Int64(0) } }
 }
 
 /// Several updates in one round trip, which the driver has only for newer servers. Gives how many
