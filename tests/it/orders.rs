@@ -544,6 +544,11 @@ async fn buyer_or_seller_cancels_before_the_units_are_handed_over_and_they_are_f
     let second = &buy(&ann, &[item(&cup, 3)], Value::Null).await[0];
     bob.put(&cancel(second)).await.expect(200);
     assert_eq!(stock(&app, &cup).await, (10, 0, 0));
+    // The same again right after cancelling is meant, and no double click.
+    let again = &buy(&ann, &[item(&cup, 3)], Value::Null).await[0];
+    assert_ne!(id(again), id(second));
+    assert_eq!(stock(&app, &cup).await, (10, 3, 0));
+    ann.put(&cancel(again)).await.expect(200);
     let third = &buy(&ann, &[item(&cup, 1)], Value::Null).await[0];
     set_status(&bob, third, "Transferred to delivery partner").await;
     ann.put(&cancel(third)).await.refused(409, "wrong_status");

@@ -124,6 +124,12 @@ pub(super) struct Placement {
     pub now: Timestamp,
 }
 
+/// How the answers to a buyer's requests without a key of their own begin: they are given again to a
+/// request that says the same.
+pub(super) fn repeated_by(buyer: Id<User>) -> String {
+    format!("create-order:{buyer}:same:")
+}
+
 /// Under which name an answer is remembered, and for how long.
 #[derive(Clone, Debug)]
 pub(super) struct Memory {
@@ -142,9 +148,7 @@ impl Memory {
         let (id, life) = match &wanted.key {
             Some(key) => (format!("create-order:{}:key:{}", wanted.buyer, digest(key)), KEY_LIFE),
             None if config.duplicate_order_window.is_zero() => return None,
-            None => {
-                (format!("create-order:{}:same:{fingerprint}", wanted.buyer), config.duplicate_order_window)
-            }
+            None => (format!("{}{fingerprint}", repeated_by(wanted.buyer)), config.duplicate_order_window),
         };
         let millis = i64::try_from(life.as_millis()).unwrap_or(i64::MAX);
         Some(Self { id, fingerprint, expires_at: plus(now, millis) })

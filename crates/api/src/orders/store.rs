@@ -16,6 +16,7 @@ use shared::{
 };
 
 use super::{
+    checkout::repeated_by,
     rules::{self, MoneyMove, Step, StockMove, Wish},
     wire,
 };
@@ -107,6 +108,9 @@ async fn change_once(
     let Some(step) = rules::step(&order, change.wish).map_err(wire::not_from)? else {
         return Ok(Some(order));
     };
+    if step.to == Status::Cancelled {
+        forget_repetitions(db, session, &order).await?;
+    }
     let mut set = doc! { "status": step.to.text() };
     let stock_state = move_stock(db, session, &order, step.stock).await?;
     set.insert("stockState", bson::serialize_to_bson(&stock_state).map_err(anyhow::Error::from)?);
@@ -130,6 +134,19 @@ async fn change_once(
         .session(session)
         .await?;
     Ok(after)
+}
+
+/// Whoever orders the same again after cancelling means it: it is no double click.
+async fn forget_repetitions(
+    db: &Db,
+    session: &mut ClientSession,
+    order: &Order,
+) -> mongodb::error::Result<()> {
+    let Some(buyer) = &order.user else { return Ok(()) };
+    let from = repeated_by(buyer.id);
+    // Digests are hex, and `g` comes after all of that.
+    let filter = doc! { "_id": { "$gte": &from, "$lt": format!("{from}g") } };
+    db.of::<RememberedAnswer>().delete_many(filter).session(session).await.map(drop)
 }
 
 /// Moves the units of every line, and says where they are then.
