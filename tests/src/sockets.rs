@@ -200,8 +200,10 @@ impl Socket {
         }
     }
 
-    /// Closes the connection as a page does that is left.
+    /// Closes the connection as a browser does for a page that is left: with the closing handshake. Hanging up
+    /// with packets unread would have the system reset the connection, and throw away what is still on its way.
     pub async fn close(mut self) {
         self.stream.close(None).await.ok();
+        while self.packet().await.is_some() {}
     }
 }
