@@ -3,6 +3,7 @@
 mod body;
 mod error;
 mod extract;
+mod idempotency;
 mod identity;
 mod operation;
 mod outbox;

@@ -1,28 +1,24 @@
 //! One checkout, from what was asked for to the answer: the payment is looked up, the orders are
 //! committed (see [`super::commit`]), and money for what cannot be served goes back.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use bson::doc;
 use shared::{
-    auth::digest,
-    clock::{Timestamp, plus},
+    clock::Timestamp,
     config::Config,
     db::duplicate_key,
     id::Id,
-    model::{Listing, OutboxJob, Payment, RememberedAnswer, ShippingAddress, User},
+    model::{Listing, OutboxJob, Payment, ShippingAddress, User},
     money::Money,
 };
 
 use super::wire;
 use crate::{
     error::{Error, Result},
+    idempotency::{self, Key, Memory},
     payments::GatewayPayment,
     state::App,
 };
-
-/// How long an answer is kept for a caller's own key.
-const KEY_LIFE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// A checkout as it was asked for, checked for form.
 #[derive(Clone, Debug)]
@@ -34,8 +30,7 @@ pub(super) struct Wanted {
     pub total: Option<Money>,
     pub coupon: Option<String>,
     pub payment: Means,
-    /// The caller's `Idempotency-Key`.
-    pub key: Option<String>,
+    pub key: Key,
 }
 
 #[derive(Clone, Debug)]
@@ -91,13 +86,10 @@ impl Paid {
 /// Places a checkout and gives the answer's body; the same request again gets the same answer.
 pub(super) async fn place(app: &Arc<App>, wanted: Wanted) -> Result<String> {
     let now = app.clock.now();
-    let memory = Memory::of(&wanted, &app.config, now);
+    let memory = memory(&wanted, &app.config, now);
     // A repeated request must not ask about a payment that its first one has used.
-    if let Some(memory) = &memory
-        && let Some(remembered) = app.db.of::<RememberedAnswer>().find_one(doc! { "_id": &memory.id }).await?
-        && let Some(answer) = memory.recall(&remembered, now)?
-    {
-        return Ok(answer);
+    if let Some(answer) = idempotency::recall(&app.db, memory.as_ref()).await? {
+        return Ok(answer.body);
     }
     let paid = ask_gateway(app, &wanted).await?;
     let placement = Arc::new(Placement { config: Arc::clone(&app.config), wanted, paid, memory, now });
@@ -130,40 +122,19 @@ pub(super) fn repeated_by(buyer: Id<User>) -> String {
     format!("create-order:{buyer}:same:")
 }
 
-/// Under which name an answer is remembered, and for how long.
-#[derive(Clone, Debug)]
-pub(super) struct Memory {
-    pub id: String,
-    pub fingerprint: String,
-    pub expires_at: Timestamp,
-}
-
-impl Memory {
-    /// None where nothing is to be remembered.
-    fn of(wanted: &Wanted, config: &Config, now: Timestamp) -> Option<Self> {
-        let fingerprint = digest(&format!(
-            "{:?}",
-            (&wanted.lines, &wanted.address, wanted.total, &wanted.coupon, &wanted.payment)
-        ));
-        let (id, life) = match &wanted.key {
-            Some(key) => (format!("create-order:{}:key:{}", wanted.buyer, digest(key)), KEY_LIFE),
-            None if config.duplicate_order_window.is_zero() => return None,
-            None => (format!("{}{fingerprint}", repeated_by(wanted.buyer)), config.duplicate_order_window),
-        };
-        let millis = i64::try_from(life.as_millis()).unwrap_or(i64::MAX);
-        Some(Self { id, fingerprint, expires_at: plus(now, millis) })
-    }
-
-    /// The answer to be given again, if it still counts; the same key for another request is a mistake.
-    pub(super) fn recall(&self, remembered: &RememberedAnswer, now: Timestamp) -> Result<Option<String>> {
-        if remembered.expires_at <= now {
-            Ok(None)
-        } else if remembered.fingerprint == self.fingerprint {
-            Ok(Some(remembered.answer.clone()))
-        } else {
-            Err(wire::KEY_REUSED.into())
+/// Under which name the answer is remembered: the buyer's own key, or for a moment what the request
+/// says. None where nothing is to be remembered.
+fn memory(wanted: &Wanted, config: &Config, now: Timestamp) -> Option<Memory> {
+    let meaning = (&wanted.lines, &wanted.address, wanted.total, &wanted.coupon, &wanted.payment);
+    wanted.key.memory("create-order", wanted.buyer, &meaning, now).or_else(|| {
+        let window = config.duplicate_order_window;
+        if window.is_zero() {
+            return None;
         }
-    }
+        let fingerprint = idempotency::fingerprint(&meaning);
+        let id = format!("{}{fingerprint}", repeated_by(wanted.buyer));
+        Some(Memory::new(id, fingerprint, window, now))
+    })
 }
 
 async fn ask_gateway(app: &App, wanted: &Wanted) -> Result<Paid> {

@@ -25,7 +25,7 @@ use shared::{
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use super::{
-    checkout::{Memory, Paid, Placement},
+    checkout::{Paid, Placement},
     pricing::{self, Claim, Line, Quote},
     store::{self, SUCCEEDED, UNVERIFIED},
     wire,
@@ -33,6 +33,7 @@ use super::{
 use crate::{
     catalogue::rules::{Phase, phase},
     error::{Error, Result},
+    idempotency::Answer,
 };
 
 /// No more checkouts than this share a transaction.
@@ -266,12 +267,12 @@ async fn write(db: &Db, session: &mut ClientSession, writes: Writes) -> Result<(
 /// Decides one checkout on the snapshot. If it can be served, the snapshot has less left for those
 /// that follow, and the writes have what it needs; if not, neither is touched.
 fn decide(placement: &Placement, snapshot: &mut Snapshot, writes: &mut Writes) -> Result<String> {
-    let Placement { config, wanted, paid, memory, now } = placement;
+    let Placement { config, wanted, paid, memory, .. } = placement;
     if let Some(memory) = memory
         && let Some(remembered) = snapshot.answers.get(&memory.id)
-        && let Some(answer) = memory.recall(remembered, *now)?
+        && let Some(answer) = memory.recall(remembered)?
     {
-        return Ok(answer);
+        return Ok(answer.body);
     }
     let buyer =
         snapshot.buyers.get(&wanted.buyer).ok_or_else(|| Error::field("user", "is not an account here"))?;
@@ -287,8 +288,7 @@ fn decide(placement: &Placement, snapshot: &mut Snapshot, writes: &mut Writes) -
     let orders = orders(placement, &quote, &lines, &kinds, &snapshot.shops, buyer, coupon);
     let payment = payment(placement, &quote, &orders, snapshot)?;
     let replies = orders.iter().cloned().map(|order| wire::OrderReply::of(config, order)).collect();
-    let answer = serde_json::to_string(&wire::OrderList { success: true, orders: replies })
-        .map_err(anyhow::Error::from)?;
+    let answer = Answer::created(&wire::OrderList { success: true, orders: replies })?;
 
     // Nothing can fail from here on.
     for (line, kind) in lines.iter().zip(&kinds) {
@@ -302,12 +302,12 @@ fn decide(placement: &Placement, snapshot: &mut Snapshot, writes: &mut Writes) -
         snapshot.payments.insert(payment.id.clone());
         writes.payments.push(payment);
     }
-    if let Some(Memory { id, fingerprint, expires_at }) = memory.clone() {
-        let remembered = RememberedAnswer { id: id.clone(), fingerprint, answer: answer.clone(), expires_at };
-        snapshot.answers.insert(id, remembered.clone());
+    if let Some(memory) = memory {
+        let remembered = memory.remembered(answer.clone());
+        snapshot.answers.insert(memory.id.clone(), remembered.clone());
         writes.answers.push(remembered);
     }
-    Ok(answer)
+    Ok(answer.body)
 }
 
 /// The cart's listings, products or events, in the cart's order, all of them to be had.

@@ -1,4 +1,4 @@
-use actix_web::{HttpRequest, HttpResponse};
+use actix_web::HttpResponse;
 use shared::{
     id::Id,
     model::{Order, ShippingAddress, Shop, Status, User},
@@ -14,6 +14,7 @@ use super::{
 use crate::{
     error::{Error, FieldError, Result},
     extract::{AnyPathId, Json, PathId},
+    idempotency::Key,
     identity::{Caller, NOT_YOURS, Seller},
     state::State,
 };
@@ -26,12 +27,12 @@ const MAX_COUNT: i64 = 10_000;
 /// `POST /api/order/create-order`: a buyer checks out one cart, which makes one order a shop.
 pub(super) async fn create(
     caller: Caller,
-    request: HttpRequest,
+    key: Key,
     body: Json<wire::Checkout>,
     state: State,
 ) -> Result<HttpResponse> {
     let buyer = buyer(&caller, &body)?;
-    let wanted = checked(buyer, idempotency_key(&request)?, body.0)?;
+    let wanted = checked(buyer, key, body.0)?;
     let answer = checkout::place(&state.into_inner(), wanted).await?;
     Ok(HttpResponse::Created().content_type("application/json").body(answer))
 }
@@ -192,16 +193,8 @@ fn buyer(caller: &Caller, body: &wire::Checkout) -> Result<Id<User>> {
     }
 }
 
-fn idempotency_key(request: &HttpRequest) -> Result<Option<String>> {
-    let Some(value) = request.headers().get("idempotency-key") else { return Ok(None) };
-    match value.to_str() {
-        Ok(key) if (1..=255).contains(&key.trim().len()) => Ok(Some(key.trim().to_owned())),
-        _ => Err(Error::field("Idempotency-Key", "must have 1 to 255 visible ASCII characters")),
-    }
-}
-
 /// Checks a checkout for form: what it asks for, not whether it can be had.
-fn checked(buyer: Id<User>, key: Option<String>, body: wire::Checkout) -> Result<Wanted> {
+fn checked(buyer: Id<User>, key: Key, body: wire::Checkout) -> Result<Wanted> {
     let mut errors = Vec::new();
     let mut refuse =
         |field: String, message: &str| errors.push(FieldError { field, message: message.to_owned() });

@@ -334,11 +334,6 @@ pub(super) const NOT_PAID: Refusal =
     Refusal::conflict("payment_not_verified", "The payment could not be verified");
 pub(super) const PAYMENT_USED: Refusal =
     Refusal::conflict("payment_used", "This payment has already paid for another order");
-pub(super) const KEY_REUSED: Refusal = Refusal::new(
-    actix_web::http::StatusCode::UNPROCESSABLE_ENTITY,
-    "idempotency_key_reused",
-    "This Idempotency-Key was used for another request; please use a new key",
-);
 
 /// The text of a status on the wire; exactly one of the known ones.
 pub(super) fn status(text: Option<&str>) -> Option<Status> {

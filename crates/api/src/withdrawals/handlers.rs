@@ -5,6 +5,7 @@ use super::{store, wire};
 use crate::{
     error::{Error, Result},
     extract::Json,
+    idempotency::{self, Answer, Key},
     identity::Seller,
     state::State,
 };
@@ -12,6 +13,7 @@ use crate::{
 /// `POST /api/withDraw/create-withdraw-request`: a shop asks to be paid out.
 pub(super) async fn create(
     Seller(shop): Seller,
+    key: Key,
     body: Json<wire::NewWithdrawal>,
     state: State,
 ) -> Result<HttpResponse> {
@@ -24,8 +26,17 @@ pub(super) async fn create(
     if amount < minimum || amount <= Money::ZERO {
         return Err(Error::field("amount", format!("must be at least {minimum}")));
     }
-    let withdrawal = store::create(&state.db, shop, amount, state.clock.now()).await?;
-    Ok(HttpResponse::Created().json(wire::WithdrawalCreated { success: true, withdraw: withdrawal.into() }))
+    let now = state.clock.now();
+    let memory = key.memory("create-withdrawal", shop, &amount, now);
+    let db = state.db.clone();
+    let given = idempotency::once(&state.db, memory, move |session| {
+        let db = db.clone();
+        Box::pin(async move {
+            let withdrawal = store::create_in(&db, session, shop, amount, now).await?;
+            Answer::created(&wire::WithdrawalCreated { success: true, withdraw: withdrawal.into() })
+        })
+    });
+    Ok(given.await?.into())
 }
 
 /// `GET /api/withDraw/get-withdraw-requests`: a shop's own requests, newest first.

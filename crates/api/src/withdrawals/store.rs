@@ -1,5 +1,6 @@
 use bson::doc;
 use futures_util::TryStreamExt as _;
+use mongodb::ClientSession;
 use shared::{
     clock::Timestamp,
     db::Db,
@@ -12,49 +13,41 @@ use shared::{
 use super::wire;
 use crate::error::{Error, Result};
 
-/// Takes the amount from the shop's balance and writes the request down, or does neither.
-pub(super) async fn create(db: &Db, shop: Id<Shop>, amount: Money, now: Timestamp) -> Result<Withdrawal> {
+/// Takes the amount from the shop's balance and writes the request down, as part of a transaction.
+pub(super) async fn create_in(
+    db: &Db,
+    session: &mut ClientSession,
+    shop: Id<Shop>,
+    amount: Money,
+    now: Timestamp,
+) -> Result<Withdrawal> {
     let id = Id::new();
-    db.transaction(|session| {
-        let db = db.clone();
-        Box::pin(async move {
-            let seller = db
-                .of::<Shop>()
-                .find_one(doc! { "_id": shop })
-                .session(&mut *session)
-                .await?
-                .ok_or(Error::Unauthenticated)?;
-            let method = seller.withdraw_method.ok_or(wire::NO_METHOD)?;
-            if !ledger::debit(&db, session, shop, amount, id.cast(), "Processing", now).await? {
-                return Err(wire::INSUFFICIENT
-                    .saying(format!("You asked for {amount}, but {} is available", seller.available_balance))
-                    .into());
-            }
-            ledger::book(
-                &db,
-                session,
-                format!("withdraw:{id}"),
-                now,
-                vec![
-                    ledger::line(ledger::shop_account(shop), -amount),
-                    ledger::line(ledger::PAYOUTS, amount),
-                ],
-            )
-            .await?;
-            let withdrawal = Withdrawal {
-                id,
-                seller: WithdrawalSeller { id: shop, name: seller.name, method: Some(method) },
-                amount,
-                status: "Processing".to_owned(),
-                created_at: Some(now),
-                updated_at: Some(now),
-                version: 0,
-            };
-            db.of::<Withdrawal>().insert_one(&withdrawal).session(session).await?;
-            Ok(withdrawal)
-        })
-    })
-    .await
+    let seller = db
+        .of::<Shop>()
+        .find_one(doc! { "_id": shop })
+        .session(&mut *session)
+        .await?
+        .ok_or(Error::Unauthenticated)?;
+    let method = seller.withdraw_method.ok_or(wire::NO_METHOD)?;
+    if !ledger::debit(db, session, shop, amount, id.cast(), "Processing", now).await? {
+        return Err(wire::INSUFFICIENT
+            .saying(format!("You asked for {amount}, but {} is available", seller.available_balance))
+            .into());
+    }
+    let lines =
+        vec![ledger::line(ledger::shop_account(shop), -amount), ledger::line(ledger::PAYOUTS, amount)];
+    ledger::book(db, session, format!("withdraw:{id}"), now, lines).await?;
+    let withdrawal = Withdrawal {
+        id,
+        seller: WithdrawalSeller { id: shop, name: seller.name, method: Some(method) },
+        amount,
+        status: "Processing".to_owned(),
+        created_at: Some(now),
+        updated_at: Some(now),
+        version: 0,
+    };
+    db.of::<Withdrawal>().insert_one(&withdrawal).session(session).await?;
+    Ok(withdrawal)
 }
 
 /// A shop's requests, newest first.

@@ -134,12 +134,22 @@ pub struct RememberedAnswer {
     pub id: String,
     /// Digest of the request: the same key with another one is a mistake.
     pub fingerprint: String,
+    /// Its status; those without one were checkouts.
+    #[serde(default = "created")]
+    pub status: u16,
     /// The body of the answer, as it was sent.
     pub answer: String,
+    /// Id of the request that was carried out, which tells it from its repetitions.
+    #[serde(default)]
+    pub request: String,
     /// Until when it counts; MongoDB removes it some time after.
     pub expires_at: Timestamp,
 }
 
 impl Stored for RememberedAnswer {
     const COLLECTION: &'static str = "idempotencykeys";
+}
+
+const fn created() -> u16 {
+    201
 }
