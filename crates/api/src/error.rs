@@ -82,6 +82,11 @@ impl Error {
         Self::Invalid(vec![FieldError { field: field.to_owned(), message: message.into() }])
     }
 
+    /// Whether a write failed on the named unique index.
+    pub fn violates(&self, index: &str) -> bool {
+        self.driver_error().and_then(duplicate_key).is_some_and(|name| name == index)
+    }
+
     const fn status(&self) -> StatusCode {
         match self {
             Self::Refused(refusal) => refusal.status,
@@ -203,11 +208,8 @@ pub trait OnDuplicate<T> {
     fn on_duplicate(self, index: &str, refusal: Refusal) -> Result<T>;
 }
 
-impl<T> OnDuplicate<T> for mongodb::error::Result<T> {
+impl<T> OnDuplicate<T> for Result<T> {
     fn on_duplicate(self, index: &str, refusal: Refusal) -> Result<T> {
-        self.map_err(|error| match duplicate_key(&error) {
-            Some(name) if name == index => refusal.into(),
-            _ => error.into(),
-        })
+        self.map_err(|error| if error.violates(index) { refusal.into() } else { error })
     }
 }

@@ -17,7 +17,7 @@ use bson::doc;
 use mongodb::{ClientSession, Collection};
 use serde::Serialize;
 use shared::{
-    auth::{digest, one_time_token},
+    auth::{Hasher, digest, one_time_token},
     clock::{Timestamp, plus},
     db::{Db, TxFuture},
     model::RememberedAnswer,
@@ -26,6 +26,7 @@ use shared::{
 use crate::{
     error::{Error, Refusal, Result},
     identity::request_id,
+    media::CheckedImage,
 };
 
 /// How long an answer is kept for a caller's own key.
@@ -62,8 +63,7 @@ impl FromRequest for Key {
 }
 
 impl Key {
-    /// Whether there is one: only then is it worth finding out what a request means.
-    pub(crate) const fn is_given(&self) -> bool {
+    const fn is_given(&self) -> bool {
         self.0.is_some()
     }
 
@@ -82,9 +82,24 @@ impl Key {
         Some(Memory::new(id, fingerprint(meaning), KEY_LIFE, now))
     }
 
-    /// Text that is unlike that of any other key, to salt with.
-    pub(crate) fn salt(&self) -> String {
-        digest(self.0.as_deref().unwrap_or_default())
+    /// What pictures mean: digests of their content. Nothing without a key, when nobody asks.
+    pub(crate) async fn contents(&self, pictures: &[CheckedImage]) -> Result<Vec<String>> {
+        if pictures.is_empty() || !self.is_given() {
+            return Ok(Vec::new());
+        }
+        let pictures: Vec<_> = pictures.iter().map(|picture| picture.bytes.clone()).collect();
+        // Up to 30 MB: too long to keep other requests waiting.
+        let digests = tokio::task::spawn_blocking(move || pictures.iter().map(digest).collect());
+        digests.await.map_err(|lost| Error::Unexpected(lost.into()))
+    }
+
+    /// What a password means. It is hashed as slowly as for keeping it: somebody who reads the
+    /// database must not find a faster way to guess it. Nothing without a key.
+    pub(crate) async fn password(&self, hasher: &Hasher, password: &str) -> Result<String> {
+        match &self.0 {
+            Some(key) => Ok(hasher.fingerprint(password.to_owned(), key).await?),
+            None => Ok(String::new()),
+        }
     }
 }
 
@@ -264,18 +279,22 @@ where
     .await
 }
 
+/// Remembers an answer for which nothing had to be created.
+pub(crate) async fn remember(db: &Db, memory: Option<Memory>, answer: Answer) -> Result<Given> {
+    if memory.is_none() {
+        return Ok(Given::First(answer));
+    }
+    once(db, memory, move |_| Box::pin(std::future::ready(Ok(answer.clone())))).await
+}
+
 /// The name under which another service is asked to do something once: the same for each repetition
-/// of a request, and for no other. Nothing without a key.
+/// of a request, and for no other. That service then remembers for us. Nothing without a key.
 pub(crate) async fn name_elsewhere(db: &Db, memory: Option<Memory>) -> Result<Option<String>> {
     if memory.is_none() {
         return Ok(None);
     }
-    let name = one_time_token()?;
-    let given = once(db, memory, move |_| {
-        let name = Answer { status: 0, body: name.clone() };
-        Box::pin(std::future::ready(Ok(name)))
-    })
-    .await?;
-    let (Given::First(name) | Given::Again(name)) = given;
+    // No answer that anybody gets, hence no status.
+    let name = Answer { status: 0, body: one_time_token()? };
+    let (Given::First(name) | Given::Again(name)) = remember(db, memory, name).await?;
     Ok(Some(name.body))
 }

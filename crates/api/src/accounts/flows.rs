@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use actix_web::{HttpResponseBuilder, cookie::Cookie};
+use actix_web::{HttpResponse, HttpResponseBuilder, cookie::Cookie};
 use anyhow::Context as _;
 use shared::{
     auth::{MAX_PASSWORD_BYTES, digest, one_time_token},
@@ -16,6 +16,7 @@ use tracing::warn;
 use super::{Account, rules, store, wire};
 use crate::{
     error::{Error, Result},
+    idempotency::{self, Answer, Given, Key, Memory},
     identity::session_cookies,
     media::{CheckedImage, Folder},
     state::App,
@@ -30,8 +31,18 @@ pub(crate) struct SignUp {
     pub(crate) picture: Option<CheckedImage>,
 }
 
-/// Keeps the details and mails the link that turns them into an account.
-pub(crate) async fn sign_up<A: Account>(app: &App, details: SignUp) -> Result<()> {
+/// Keeps the details, mails the link that turns them into an account, and says so.
+pub(crate) async fn sign_up<A: Account>(
+    app: &App,
+    key: &Key,
+    details: SignUp,
+    said: &'static str,
+) -> Result<HttpResponse> {
+    let now = app.clock.now();
+    let memory = sign_up_memory::<A>(app, key, &details, now).await?;
+    if let Some(answer) = idempotency::recall(&app.db, memory.as_ref()).await? {
+        return Ok(answer.into());
+    }
     if store::email_is_taken::<A>(&app.db, &details.email).await? {
         return Err(A::EXISTS.into());
     }
@@ -41,7 +52,6 @@ pub(crate) async fn sign_up<A: Account>(app: &App, details: SignUp) -> Result<()
         None => None,
     };
     let token = one_time_token()?;
-    let now = app.clock.now();
     let pending = PendingRegistration {
         digest: digest(&token),
         account: details.account,
@@ -63,24 +73,37 @@ pub(crate) async fn sign_up<A: Account>(app: &App, details: SignUp) -> Result<()
             rules::in_words(app.config.activation_ttl),
         ),
     };
-    let stored = app
-        .db
-        .transaction(|session| {
-            let (db, outbox, pending, mail) =
-                (app.db.clone(), app.outbox.clone(), pending.clone(), mail.clone());
-            Box::pin(async move {
-                store::register_in(&db, session, &pending, now).await?;
-                outbox.add_in(session, mail).await?;
-                Ok::<_, Error>(())
-            })
+    let avatar = pending.avatar.clone();
+    let answer = Answer::ok(&wire::Done::saying(said))?;
+    let (db, outbox) = (app.db.clone(), app.outbox.clone());
+    let given = idempotency::once(&app.db, memory, move |session| {
+        let (db, outbox, answer) = (db.clone(), outbox.clone(), answer.clone());
+        let (pending, mail) = (pending.clone(), mail.clone());
+        Box::pin(async move {
+            store::register_in(&db, session, &pending, now).await?;
+            outbox.add_in(session, mail).await?;
+            Ok(answer)
         })
-        .await;
-    if let Err(failure) = stored {
-        discard(app, pending.avatar.as_ref()).await;
-        return Err(failure);
+    })
+    .await;
+    if !matches!(given, Ok(Given::First(_))) {
+        discard(app, avatar.as_ref()).await;
     }
     app.outbox.wake();
-    Ok(())
+    Ok(given?.into())
+}
+
+/// Nobody knows yet who signs up, so the keys of all of them are one set.
+async fn sign_up_memory<A: Account>(
+    app: &App,
+    key: &Key,
+    details: &SignUp,
+    now: Timestamp,
+) -> Result<Option<Memory>> {
+    let picture = key.contents(details.picture.as_slice()).await?;
+    let password = key.password(&app.hasher, &details.password).await?;
+    let meaning = (&details.account, &details.email, &details.name, password, picture);
+    Ok(key.memory(&format!("create-{}", A::PENDING), "anonymous", &meaning, now))
 }
 
 /// An account, and whether whoever followed the link may be logged in by that.

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    idempotency::{self, Answer, Given, Key},
     identity::{Caller, Seller},
     media::{self, CheckedImage, Folder},
     outbox::Outbox,
@@ -25,13 +26,15 @@ use crate::{
 };
 
 /// Puts something on sale: the form of the client, complete or not at all.
-pub(crate) async fn create(
+pub(crate) async fn create<Reply: Serialize>(
     kind: Kind,
     caller: &Caller,
+    key: &Key,
     request: &HttpRequest,
     payload: web::Payload,
     state: &App,
-) -> Result<ListingReply> {
+    envelope: impl FnOnce(ListingReply) -> Reply,
+) -> Result<HttpResponse> {
     // Nobody uploads anything before there is somebody to hold it against.
     if caller.shop.is_none() && !caller.is_accepted_bare() {
         return Err(Error::Unauthenticated);
@@ -41,21 +44,33 @@ pub(crate) async fn create(
     caller.act_as_shop(shop_id)?;
     let pictures = submission.form.take_images("images");
     let listing = rules::new_listing(kind, &submission.entered, pictures.len())?;
+    let now = state.clock.now();
+    let meaning = (&submission.entered, key.contents(&pictures).await?);
+    let memory = key.memory(&format!("create-{}", kind.word()), shop_id, &meaning, now);
+    if let Some(answer) = idempotency::recall(&state.db, memory.as_ref()).await? {
+        return Ok(answer.into());
+    }
     let shop = shops::store::find_public(&state.db, shop_id).await?.ok_or(wire::SHOP_INVALID)?;
     let listing = Listing {
         id: Id::new(),
         images: keep(kind, pictures, state).await?,
         shop_id,
         shop: Some(ShopCopy { id: shop_id, name: shop.name.clone(), avatar: shop.avatar.clone() }),
-        created_at: Some(state.clock.now()),
+        created_at: Some(now),
         ..listing
     };
-    if let Err(error) = store::insert(&state.db, kind, &listing).await
-        && !discard_unused(kind, listing.id, &listing.images, state).await
-    {
-        return Err(error.into());
+    let reply = ListingReply::of(listing.clone(), kind, Some(&shop), &showing(state, Audience::Owner));
+    let answer = Answer::created(&envelope(reply))?;
+    let (id, images) = (listing.id, listing.images.clone());
+    match store::insert(&state.db, kind, memory, listing, answer.clone()).await {
+        Ok(Given::First(answer)) => Ok(answer.into()),
+        Ok(Given::Again(first)) => {
+            discard_unused(kind, id, &images, state).await;
+            Ok(first.into())
+        }
+        Err(_) if discard_unused(kind, id, &images, state).await => Ok(answer.into()),
+        Err(error) => Err(error),
     }
-    Ok(ListingReply::of(listing, kind, Some(&shop), &showing(state, Audience::Owner)))
 }
 
 /// Changes what a seller's own listing says, costs, shows, or how many there are.

@@ -9,6 +9,8 @@ use shared::{
     model::{Kind, Listing, Shop},
 };
 
+use crate::idempotency::{self, Answer, Given, Memory};
+
 type Result<T> = mongodb::error::Result<T>;
 
 /// What answers are made of. Old documents hold whole accounts, bank details included, in the copies
@@ -42,9 +44,15 @@ async fn list(db: &Db, kind: Kind, filter: Document) -> Result<Vec<Listing>> {
     db.listings(kind).find(filter).sort(doc! { "_id": 1 }).projection(shown()).await?.try_collect().await
 }
 
-/// Puts a new one up.
-pub(super) async fn insert(db: &Db, kind: Kind, listing: &Listing) -> Result<()> {
-    db.listings(kind).insert_one(listing).await.map(drop)
+/// Puts a new one up, with the answer that says so.
+pub(super) async fn insert(
+    db: &Db,
+    kind: Kind,
+    memory: Option<Memory>,
+    listing: Listing,
+    answer: Answer,
+) -> crate::error::Result<Given> {
+    idempotency::insert(db, db.listings(kind), memory, listing, answer).await
 }
 
 /// One of a shop's listings, as a transaction sees it.

@@ -5,6 +5,7 @@ use super::{store, wire};
 use crate::{
     error::{Error, Result},
     extract::{AnyPathId, Json, PathId},
+    idempotency::{self, Key},
     identity::{Buyer, Caller, Seller},
     state::State,
 };
@@ -13,21 +14,29 @@ use crate::{
 /// finds it.
 pub(super) async fn open(
     caller: Caller,
+    key: Key,
     body: Json<wire::NewConversation>,
     state: State,
 ) -> Result<HttpResponse> {
     let (user, shop) = body.0.members()?;
     // Either of the two may open it; a refusal names the user's side, which the client calls from.
-    let as_shop = caller.act_as_member(&shop.hex());
-    caller.act_as_member(&user.hex()).or_else(|refusal| as_shop.or(Err(refusal)))?;
+    let opener = match (caller.act_as_member(&user.hex()), caller.act_as_member(&shop.hex())) {
+        (Ok(()), _) => user.hex(),
+        (_, Ok(())) => shop.hex(),
+        (Err(refusal), _) => return Err(refusal),
+    };
+    let now = state.clock.now();
+    let memory = key.memory("create-conversation", opener, &(user, shop), now);
+    if let Some(answer) = idempotency::recall(&state.db, memory.as_ref()).await? {
+        return Ok(answer.into());
+    }
     if !store::exists::<User>(&state.db, user.oid()).await? {
         return Err(wire::NO_SUCH_USER.into());
     }
     if !store::exists::<Shop>(&state.db, shop.oid()).await? {
         return Err(wire::NO_SUCH_SHOP.into());
     }
-    let (conversation, new) = store::open(&state.db, user, shop, state.clock.now()).await?;
-    Ok(wire::opened(&conversation, new))
+    Ok(store::open(&state.db, user, shop, now, memory, wire::opened).await?.into())
 }
 
 /// `GET /api/conversation/get-all-conversation-user/{id}`: a user's own conversations, the liveliest

@@ -6,9 +6,14 @@ use mongodb::{error::Result, options::ReturnDocument};
 use shared::{
     chat,
     clock::Timestamp,
-    db::{Db, duplicate_key},
+    db::Db,
     id::Id,
     model::{Conversation, Message, Shop, Stored, User},
+};
+
+use crate::{
+    error,
+    idempotency::{self, Answer, Given, Memory},
 };
 
 /// The unique index on a conversation's title.
@@ -29,19 +34,21 @@ pub async fn find(db: &Db, id: Id<Conversation>) -> Result<Option<Conversation>>
     db.of::<Conversation>().find_one(doc! { "_id": id }).await
 }
 
-/// The conversation of the two, and whether it is new. Two calls at once open one: the title is
-/// unique, and who loses finds what the other has made.
+/// Finds the conversation of the two, or makes it; the answer is told whether it is new. Two calls at
+/// once open one: the title is unique, and who loses finds what the other has made.
 pub(super) async fn open(
     db: &Db,
     user: Id<User>,
     shop: Id<Shop>,
     now: Timestamp,
-) -> Result<(Conversation, bool)> {
+    memory: Option<Memory>,
+    answer: impl Fn(&Conversation, bool) -> error::Result<Answer>,
+) -> error::Result<Given> {
     let (user, shop) = (user.hex(), shop.hex());
     let mut tries = 0;
     loop {
         if let Some(conversation) = chat::between(db, &user, &shop).await? {
-            return Ok((conversation, false));
+            return idempotency::remember(db, memory, answer(&conversation, false)?).await;
         }
         let mut title = format!("{shop}{user}");
         if tries > 0 {
@@ -56,12 +63,11 @@ pub(super) async fn open(
             updated_at: Some(now),
             ..Conversation::default()
         };
-        match db.of::<Conversation>().insert_one(&conversation).await {
-            Ok(_) => return Ok((conversation, true)),
-            Err(error) if duplicate_key(&error).as_deref() == Some(TITLE_INDEX) && tries < SQUATTED => {
-                tries += 1;
-            }
-            Err(error) => return Err(error),
+        let answer = answer(&conversation, true)?;
+        let opened = idempotency::insert(db, db.of(), memory.clone(), conversation, answer).await;
+        match opened {
+            Err(error) if error.violates(TITLE_INDEX) && tries < SQUATTED => tries += 1,
+            opened => return opened,
         }
     }
 }

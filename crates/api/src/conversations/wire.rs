@@ -7,7 +7,10 @@ use shared::{
     model::{Conversation, Shop, User},
 };
 
-use crate::error::{Error, Refusal, Result};
+use crate::{
+    error::{Error, Refusal, Result},
+    idempotency::Answer,
+};
 
 pub(super) const NOT_YOURS: Refusal =
     Refusal::forbidden("not_yours", "These conversations belong to somebody else");
@@ -107,12 +110,12 @@ struct Many<'a> {
 }
 
 /// 201 for a new one, 200 for one that was there.
-pub(super) fn opened(conversation: &Conversation, new: bool) -> HttpResponse {
+pub(super) fn opened(conversation: &Conversation, new: bool) -> Result<Answer> {
     let conversation = ConversationReply::of(conversation);
     if new {
-        HttpResponse::Created().json(One { success: true, message: None, conversation })
+        Answer::created(&One { success: true, message: None, conversation })
     } else {
-        HttpResponse::Ok().json(One { success: true, message: Some("Chat"), conversation })
+        Answer::ok(&One { success: true, message: Some("Chat"), conversation })
     }
 }
 

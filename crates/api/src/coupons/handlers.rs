@@ -9,6 +9,7 @@ use super::{store, wire};
 use crate::{
     error::{Error, FieldError, OnDuplicate as _, Result},
     extract::{AnyPathId, Json, PathId},
+    idempotency::{self, Answer, Key},
     identity::Seller,
     shops,
     state::State,
@@ -17,20 +18,28 @@ use crate::{
 /// `POST /api/coupan/create-coupan`: a shop makes a coupon of its own.
 pub(super) async fn create(
     Seller(shop): Seller,
+    key: Key,
     body: Json<wire::NewCoupon>,
     state: State,
 ) -> Result<HttpResponse> {
     let mut coupon = checked(&body)?;
+    let now = state.clock.now();
+    let meaning = (&coupon.name, coupon.value, coupon.min_amount, coupon.max_amount, &coupon.product_name);
+    let memory = key.memory("create-coupon", shop, &meaning, now);
+    if let Some(answer) = idempotency::recall(&state.db, memory.as_ref()).await? {
+        return Ok(answer.into());
+    }
     if !coupon.product_name.is_empty() && !store::shop_sells(&state.db, shop, &coupon.product_name).await? {
         return Err(Error::field("selectedProduct", "must be the name of one of your products"));
     }
     let seller = shops::store::find_public(&state.db, shop).await?.ok_or(Error::Unauthenticated)?;
     coupon.id = Id::new();
-    coupon.created_at = Some(state.clock.now());
+    coupon.created_at = Some(now);
     coupon.seller = CouponSeller { id: shop, name: seller.name, avatar: seller.avatar };
-    store::insert(&state.db, &coupon).await.on_duplicate("couponcodes_name", wire::EXISTS)?;
-    let coupan_code = wire::CouponReply::of(&state.config, coupon);
-    Ok(HttpResponse::Created().json(wire::CouponCreated { sucess: true, coupan_code }))
+    let coupan_code = wire::CouponReply::of(&state.config, coupon.clone());
+    let answer = Answer::created(&wire::CouponCreated { sucess: true, coupan_code })?;
+    let given = store::insert(&state.db, memory, coupon, answer).await;
+    Ok(given.on_duplicate("couponcodes_name", wire::EXISTS)?.into())
 }
 
 /// `GET /api/coupan/get-coupans/{id}`: a shop lists its own coupons.

@@ -7,8 +7,16 @@ use shared::{
     model::{Coupon, Listing, Shop, Stored as _},
 };
 
-pub(super) async fn insert(db: &Db, coupon: &Coupon) -> Result<()> {
-    db.of::<Coupon>().insert_one(coupon).await.map(drop)
+use crate::idempotency::{self, Answer, Given, Memory};
+
+/// Writes a coupon down, with the answer that says so.
+pub(super) async fn insert(
+    db: &Db,
+    memory: Option<Memory>,
+    coupon: Coupon,
+    answer: Answer,
+) -> crate::error::Result<Given> {
+    idempotency::insert(db, db.of::<Coupon>(), memory, coupon, answer).await
 }
 
 /// A shop's coupons, newest first.

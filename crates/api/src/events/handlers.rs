@@ -8,6 +8,7 @@ use crate::{
     catalogue::handlers as catalogue,
     error::Result,
     extract::{AnyPathId, PathId},
+    idempotency::Key,
     identity::{Caller, Seller},
     state::State,
 };
@@ -15,12 +16,12 @@ use crate::{
 /// `POST /api/event/create-event`: a shop announces a sale for a limited time.
 pub(super) async fn create(
     caller: Caller,
+    key: Key,
     request: HttpRequest,
     payload: web::Payload,
     state: State,
 ) -> Result<HttpResponse> {
-    let event = catalogue::create(Event, &caller, &request, payload, &state).await?;
-    Ok(HttpResponse::Created().json(wire::EventReply::from(event)))
+    catalogue::create(Event, &caller, &key, &request, payload, &state, wire::EventReply::from).await
 }
 
 /// `GET /api/event/get-all-events-shop`: every event of every shop, whatever the name says.

@@ -1,4 +1,6 @@
-use actix_web::{FromRequest as _, HttpRequest, Responder, web};
+use std::sync::Arc;
+
+use actix_web::{FromRequest as _, HttpRequest, HttpResponse, Responder, web};
 use shared::{
     chat::{self, Saying, Via},
     id::Id,
@@ -10,6 +12,7 @@ use crate::{
     conversations,
     error::{Error, Result},
     extract::{AnyPathId, Json},
+    idempotency::{self, Given, Key},
     identity::Caller,
     media::{self, CheckedImage, Folder, Form, FormLimits},
     state::State,
@@ -22,16 +25,23 @@ const PICTURE: FormLimits = FormLimits { file_fields: &["images"], max_files: 1 
 /// form with a picture.
 pub(super) async fn send(
     caller: Caller,
+    key: Key,
     request: HttpRequest,
     payload: web::Payload,
     state: State,
-) -> Result<impl Responder> {
+) -> Result<HttpResponse> {
     caller.act_as_anybody()?;
     let (words, picture) = read(&request, payload).await?;
     let sender = words.sender()?;
     caller.act_as_member(&sender)?;
     let conversation = words.conversation()?;
     let text = words.text(picture.is_some())?;
+    let now = state.clock.now();
+    let meaning = (conversation, &text, key.contents(picture.as_slice()).await?);
+    let memory = key.memory("create-message", &sender, &meaning, now);
+    if let Some(answer) = idempotency::recall(&state.db, memory.as_ref()).await? {
+        return Ok(answer.into());
+    }
     let members =
         conversations::store::find(&state.db, conversation).await?.ok_or(wire::NO_CONVERSATION)?.members;
     if !members.contains(&sender) {
@@ -42,14 +52,24 @@ pub(super) async fn send(
         Some(image) => Some(media::keep(&state, Folder::Messages, image).await?),
         None => None,
     };
+    let unused = picture.clone();
     let saying = Saying { conversation, sender, text, picture };
-    // After a failure it may be stored all the same, so the picture stays.
-    let recorded = chat::record(&state.db, Via::Rest, &saying, state.clock.now()).await?;
-    let Some(recorded) = recorded else {
-        media::discard(&state, saying.picture.as_slice()).await;
-        return Err(Error::from(wire::NO_CONVERSATION));
-    };
-    Ok(wire::sent(&state.config, &recorded.message))
+    let (db, config) = (state.db.clone(), Arc::clone(&state.config));
+    let turn = chat::turn(conversation).await;
+    let given = idempotency::once(&state.db, memory, move |session| {
+        let (db, config, saying) = (db.clone(), Arc::clone(&config), saying.clone());
+        Box::pin(async move {
+            let recorded = chat::record_in(&db, session, Via::Rest, saying, now).await?;
+            wire::sent(&config, &recorded.ok_or(wire::NO_CONVERSATION)?.message)
+        })
+    })
+    .await;
+    drop(turn);
+    // After any other failure it may be stored all the same, so the picture stays.
+    if matches!(given, Ok(Given::Again(_)) | Err(Error::Refused(_))) {
+        media::discard(&state, unused.as_slice()).await;
+    }
+    Ok(given?.into())
 }
 
 async fn read(

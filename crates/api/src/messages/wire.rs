@@ -10,6 +10,7 @@ use shared::{
 
 use crate::{
     error::{Error, Refusal, Result},
+    idempotency::Answer,
     media::wire::PictureReply,
 };
 
@@ -100,8 +101,8 @@ struct Many<'a> {
     messages: Vec<MessageReply<'a>>,
 }
 
-pub(super) fn sent(config: &Config, message: &Message) -> HttpResponse {
-    HttpResponse::Created().json(Sent { success: true, message: MessageReply::of(config, message) })
+pub(super) fn sent(config: &Config, message: &Message) -> Result<Answer> {
+    Answer::created(&Sent { success: true, message: MessageReply::of(config, message) })
 }
 
 /// 201, as it always was, although nothing is created.

@@ -37,7 +37,13 @@ pub trait Gateway: Send + Sync {
     /// The name in ledger accounts and payment records: `stripe`, `paypal`.
     fn name(&self) -> &'static str;
     /// Begins a payment; the second part of the answer is the secret that its payer's browser needs.
-    fn begin(&self, amount: Money, currency: String) -> GatewayFuture<'_, (GatewayPayment, String)>;
+    /// The same key again gives the same payment and secret.
+    fn begin(
+        &self,
+        amount: Money,
+        currency: String,
+        key: Option<String>,
+    ) -> GatewayFuture<'_, (GatewayPayment, String)>;
     /// What became of a payment; none if this gateway has no such id.
     fn look_up<'a>(&'a self, id: &'a str) -> GatewayFuture<'a, Option<GatewayPayment>>;
     /// Returns money; the same key again changes nothing.

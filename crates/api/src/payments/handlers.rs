@@ -1,10 +1,11 @@
 use actix_web::HttpResponse;
-use shared::money::Money;
+use shared::{id::Id, money::Money};
 
 use super::{GatewayRefusal, wire};
 use crate::{
     error::{Error, Result},
     extract::Json,
+    idempotency::{self, Key},
     identity::Caller,
     state::State,
 };
@@ -17,6 +18,7 @@ const AMOUNTS: std::ops::RangeInclusive<i64> = 50..=99_999_999;
 /// The client sends no cookie here, and does nothing with the answer.
 pub(super) async fn process(
     caller: Caller,
+    key: Key,
     body: Json<wire::NewPayment>,
     state: State,
 ) -> Result<HttpResponse> {
@@ -34,8 +36,12 @@ pub(super) async fn process(
                 format!("must be a whole number of cents from {} to {}", AMOUNTS.start(), AMOUNTS.end()),
             )
         })?;
+    let gateway = state.gateways.cards()?;
+    let payer = caller.user.map_or_else(|| "anonymous".to_owned(), Id::hex);
+    let memory = key.memory("begin-payment", payer, &amount, state.clock.now());
+    let name = idempotency::name_elsewhere(&state.db, memory).await?;
     let (payment, client_secret) =
-        state.gateways.cards()?.begin(Money::from_minor(amount), state.config.currency.clone()).await?;
+        gateway.begin(Money::from_minor(amount), state.config.currency.clone(), name).await?;
     Ok(HttpResponse::Ok().json(wire::PaymentBegun { success: true, client_secret, id: payment.id }))
 }
 

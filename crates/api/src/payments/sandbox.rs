@@ -1,8 +1,9 @@
 use bson::doc;
 use serde::{Deserialize, Serialize};
 use shared::{
+    auth::digest,
     clock::{Clock, Timestamp},
-    db::Db,
+    db::{Db, duplicate_key},
     id::Id,
     model::Stored,
     money::Money,
@@ -41,6 +42,13 @@ impl Sandbox {
     }
 }
 
+/// As long as an id.
+fn short(text: &str) -> String {
+    let mut digest = digest(text);
+    digest.truncate(24);
+    digest
+}
+
 impl From<mongodb::error::Error> for GatewayRefusal {
     fn from(error: mongodb::error::Error) -> Self {
         Self::Unreachable(error.into())
@@ -52,22 +60,36 @@ impl Gateway for Sandbox {
         self.name
     }
 
-    fn begin(&self, amount: Money, currency: String) -> GatewayFuture<'_, (GatewayPayment, String)> {
+    fn begin(
+        &self,
+        amount: Money,
+        currency: String,
+        key: Option<String>,
+    ) -> GatewayFuture<'_, (GatewayPayment, String)> {
         Box::pin(async move {
-            let id = format!("pi_sandbox_{}", Id::<SandboxPayment>::new());
-            self.db
-                .of::<SandboxPayment>()
-                .insert_one(SandboxPayment {
-                    id: id.clone(),
-                    minor: amount.minor(),
-                    currency: currency.clone(),
-                    refunded_minor: 0,
-                    refund_keys: vec![],
-                    at: self.clock.now(),
-                })
-                .await?;
-            let secret = format!("{id}_secret_{}", Id::<SandboxPayment>::new());
-            Ok((GatewayPayment { id, amount, currency, succeeded: true }, secret))
+            // Whoever does not know the key cannot tell the secret from the id.
+            let (id, secret) = match &key {
+                Some(key) => (short(&format!("id {key}")), short(&format!("secret {key}"))),
+                None => (Id::<SandboxPayment>::new().hex(), Id::<SandboxPayment>::new().hex()),
+            };
+            let id = format!("pi_sandbox_{id}");
+            let secret = format!("{id}_secret_{secret}");
+            let begun = SandboxPayment {
+                id: id.clone(),
+                minor: amount.minor(),
+                currency: currency.clone(),
+                refunded_minor: 0,
+                refund_keys: vec![],
+                at: self.clock.now(),
+            };
+            let payment = GatewayPayment { id, amount, currency, succeeded: true };
+            match self.db.of::<SandboxPayment>().insert_one(begun).await {
+                Err(error) if key.is_none() || duplicate_key(&error).is_none() => Err(error.into()),
+                Err(_) if self.look_up(&payment.id).await?.is_some_and(|begun| begun != payment) => {
+                    Err(GatewayRefusal::Refused("the key was used for another payment".to_owned()))
+                }
+                _ => Ok((payment, secret)),
+            }
         })
     }
 

@@ -14,6 +14,7 @@ use crate::{
     catalogue::{self, handlers as shared_handlers},
     error::{Error, Refusal, Result},
     extract::{AnyPathId, Json, PathId},
+    idempotency::Key,
     identity::{Buyer, Caller, Seller},
     state::State,
 };
@@ -21,12 +22,12 @@ use crate::{
 /// `POST /api/product/create-product`: a shop puts something on sale.
 pub(super) async fn create(
     caller: Caller,
+    key: Key,
     request: HttpRequest,
     payload: web::Payload,
     state: State,
 ) -> Result<HttpResponse> {
-    let product = shared_handlers::create(Product, &caller, &request, payload, &state).await?;
-    Ok(HttpResponse::Created().json(wire::ProductReply::from(product)))
+    shared_handlers::create(Product, &caller, &key, &request, payload, &state, wire::ProductReply::from).await
 }
 
 /// `GET /api/product/get-all-products`: every product of every shop.

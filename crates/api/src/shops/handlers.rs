@@ -11,6 +11,7 @@ use crate::{
     accounts::{self, rules as account_rules, rules::Checks, wire as account_wire, with_cookies},
     error::{Error, Result},
     extract::{AnyPathId, Json, PathId},
+    idempotency::Key,
     identity::{Caller, Seller, ended_cookies},
     media::{Form, FormLimits},
     state::{App, State},
@@ -22,7 +23,12 @@ const SIGN_UP_FORM: FormLimits = FormLimits { file_fields: &["file"], max_files:
 const AVATAR_FORM: FormLimits = FormLimits { file_fields: &["image"], max_files: 1 };
 
 /// `POST /api/shop/create-shop`: keeps the details until the mailed link is followed.
-pub(super) async fn sign_up(request: HttpRequest, payload: Payload, state: State) -> Result<HttpResponse> {
+pub(super) async fn sign_up(
+    key: Key,
+    request: HttpRequest,
+    payload: Payload,
+    state: State,
+) -> Result<HttpResponse> {
     let mut form = Form::read(&request, payload, SIGN_UP_FORM).await?;
     let mut checks = Checks::default();
     let account = PendingAccount::Shop {
@@ -38,8 +44,7 @@ pub(super) async fn sign_up(request: HttpRequest, payload: Payload, state: State
         picture: form.take_image("file"),
     };
     checks.finish()?;
-    accounts::sign_up::<Shop>(&state, details).await?;
-    Ok(HttpResponse::Ok().json(account_wire::Done::saying(wire::MAIL_SENT)))
+    accounts::sign_up::<Shop>(&state, &key, details, wire::MAIL_SENT).await
 }
 
 /// `POST /api/shop/seller/activation`: opens the shop and logs its seller in. The client's page may

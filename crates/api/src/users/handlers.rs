@@ -12,6 +12,7 @@ use crate::{
     accounts::{self, rules as account_rules, rules::Checks, wire as account_wire, with_cookies},
     error::{Error, Result},
     extract::{AnyPathId, Json, PathId},
+    idempotency::Key,
     identity::{Buyer, Caller, ended_cookies},
     media::{Form, FormLimits},
     shops,
@@ -23,7 +24,12 @@ const PICTURE: &str = "file";
 const FORM: FormLimits = FormLimits { file_fields: &[PICTURE], max_files: 1 };
 
 /// `POST /api/user/create-user`: keeps the details until the mailed link is followed.
-pub(super) async fn sign_up(request: HttpRequest, payload: Payload, state: State) -> Result<HttpResponse> {
+pub(super) async fn sign_up(
+    key: Key,
+    request: HttpRequest,
+    payload: Payload,
+    state: State,
+) -> Result<HttpResponse> {
     let mut form = Form::read(&request, payload, FORM).await?;
     let mut checks = Checks::default();
     let details = accounts::SignUp {
@@ -34,8 +40,7 @@ pub(super) async fn sign_up(request: HttpRequest, payload: Payload, state: State
         picture: form.take_image(PICTURE),
     };
     checks.finish()?;
-    accounts::sign_up::<User>(&state, details).await?;
-    Ok(HttpResponse::Ok().json(account_wire::Done::saying(wire::MAIL_SENT)))
+    accounts::sign_up::<User>(&state, &key, details, wire::MAIL_SENT).await
 }
 
 /// `POST /api/user/activation`: turns a sign-up into an account and logs in. The client's page may

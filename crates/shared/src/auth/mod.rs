@@ -27,9 +27,9 @@ pub fn one_time_token() -> anyhow::Result<String> {
     Ok(hex(&bytes))
 }
 
-/// The form in which a one-time token is stored: SHA-256, as hex.
-pub fn digest(token: &str) -> String {
-    hex(&Sha256::digest(token.as_bytes()))
+/// SHA-256, as hex: the form in which a one-time token is stored.
+pub fn digest(token: impl AsRef<[u8]>) -> String {
+    hex(&Sha256::digest(token))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 
 /// bcrypt sees no further than this.
@@ -40,6 +41,15 @@ impl Hasher {
     pub async fn verify_nobody(&self, password: String) -> anyhow::Result<()> {
         let decoy = Arc::clone(&self.decoy);
         self.run(move || Ok(bcrypt::verify(password, &decoy).unwrap_or(false))).await.map(drop)
+    }
+
+    /// The same text for the same password and salt: tells whether two requests have one password, and
+    /// is no easier to guess it from than a hash.
+    pub async fn fingerprint(&self, password: String, salt: &str) -> anyhow::Result<String> {
+        let (cost, digest) = (self.cost, Sha256::digest(salt));
+        let mut salt = [0u8; 16];
+        salt.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
+        self.run(move || Ok(bcrypt::non_truncating_hash_with_salt(password, cost, salt)?.to_string())).await
     }
 
     /// Whether a hash was made with a lower cost than is wanted today.
