@@ -93,12 +93,35 @@ impl Money {
         Self(div_half_even(i128::from(self.0) * i128::from(percent.0), 10_000))
     }
 
-    /// The share `part / whole` of it, rounded half to even; zero if `whole` is.
-    pub fn share(self, part: i64, whole: i64) -> Self {
-        if whole == 0 {
+    /// The first `part` of `whole` equal parts of it, rounded down; zero if `whole` is not above zero.
+    ///
+    /// Differences of such amounts add up to the whole without a residue, whatever the steps.
+    pub fn first(self, part: i64, whole: i64) -> Self {
+        if whole <= 0 {
             return Self::ZERO;
         }
-        Self(div_half_even(i128::from(self.0) * i128::from(part), i128::from(whole)))
+        let floor = (i128::from(self.0) * i128::from(part)).div_euclid(i128::from(whole));
+        Self(i64::try_from(floor).unwrap_or(if floor < 0 { i64::MIN } else { i64::MAX }))
+    }
+
+    /// Divides it in proportion to weights that are not negative, to the cent and without a residue.
+    /// Where all weights are zero, the last part has all of it.
+    pub fn split(self, weights: &[Self]) -> Vec<Self> {
+        let whole: Self = weights.iter().copied().sum();
+        let (mut weighed, mut given) = (Self::ZERO, Self::ZERO);
+        let mut parts: Vec<Self> = weights
+            .iter()
+            .map(|weight| {
+                weighed += *weight;
+                let part = self.first(weighed.0, whole.0) - given;
+                given += part;
+                part
+            })
+            .collect();
+        if let Some(last) = parts.last_mut() {
+            *last += self - given;
+        }
+        parts
     }
 
     /// The distance between two amounts.
@@ -369,11 +392,33 @@ mod tests {
     }
 
     #[test]
-    fn percentages_and_shares_round_half_to_even() {
+    fn percentages_round_half_to_even_and_first_parts_down() {
         assert_eq!(Money(1005).percent(Percent::whole(10)).minor(), 100);
         assert_eq!(Money(1015).percent(Percent::whole(10)).minor(), 102);
         assert_eq!(Money(-1015).percent(Percent::whole(10)).minor(), -102);
-        assert_eq!(Money(100).share(1, 3).minor(), 33);
-        assert_eq!(Money(100).share(1, 0).minor(), 0);
+        assert_eq!(Money(100).first(1, 3).minor(), 33);
+        assert_eq!(Money(100).first(2, 3).minor(), 66);
+        assert_eq!(Money(100).first(3, 3).minor(), 100);
+        assert_eq!(Money(100).first(1, 0).minor(), 0);
+    }
+
+    #[test]
+    fn parts_add_up_to_the_whole_and_none_is_below_zero() {
+        let split = |total: i64, weights: &[i64]| -> Vec<i64> {
+            let weights: Vec<Money> = weights.iter().copied().map(Money).collect();
+            Money(total).split(&weights).into_iter().map(Money::minor).collect()
+        };
+        assert_eq!(split(100, &[1, 1, 1]), [33, 33, 34]);
+        assert_eq!(split(7, &[0, 5, 0]), [0, 7, 0]);
+        assert_eq!(split(7, &[0, 0]), [0, 7]);
+        assert_eq!(split(0, &[3, 4]), [0, 0]);
+        assert_eq!(split(5, &[]), [0_i64; 0]);
+        for total in 0..50 {
+            for weights in [[1, 2, 3, 4], [999, 1, 0, 333], [7, 7, 7, 7]] {
+                let parts = split(total, &weights);
+                assert_eq!(parts.iter().sum::<i64>(), total);
+                assert!(parts.iter().all(|part| *part >= 0), "{total} by {weights:?}: {parts:?}");
+            }
+        }
     }
 }

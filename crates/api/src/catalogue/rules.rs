@@ -180,6 +180,7 @@ pub fn new_listing(kind: Kind, entered: &Entered, pictures: usize) -> Result<Lis
         stock: complaints.require("stock", change.stock),
         ..Listing::default()
     };
+    listing.supplied = Some(listing.stock);
     if kind == Kind::Event {
         // The dates have no default of their own, hence through a list of one.
         listing.starts_at = complaints.require("start_date", change.starts_at.map(|at| vec![at])).pop();

@@ -18,8 +18,8 @@ type Result<T> = mongodb::error::Result<T>;
 fn shown() -> Document {
     doc! {
         "name": 1, "description": 1, "category": 1, "tags": 1, "originalPrice": 1, "discountPrice": 1,
-        "stock": 1, "reserved": 1, "images": 1, "shopeId": 1, "rating": 1, "sold_out": 1, "start_date": 1,
-        "end_date": 1, "createdAt": 1, "__v": 1, "shop._id": 1, "shop.name": 1, "shop.avatar": 1,
+        "stock": 1, "reserved": 1, "images": 1, "shopeId": 1, "rating": 1, "sold_out": 1, "supplied": 1,
+        "start_date": 1, "end_date": 1, "createdAt": 1, "__v": 1, "shop._id": 1, "shop.name": 1, "shop.avatar": 1,
         "reviews._id": 1, "reviews.rating": 1, "reviews.comment": 1, "reviews.createdAt": 1,
         "reviews.user.name": 1, "reviews.user.avatar": 1,
     }
@@ -108,6 +108,10 @@ pub(super) async fn update_in(
     let mut filter = doc! { "_id": before.id, "shopeId": before.shop_id.hex() };
     if before.stock != after.stock {
         set.insert("stock", after.stock);
+        // The transaction has read the stock that this is the difference to.
+        if let Some(supplied) = before.supplied {
+            set.insert("supplied", supplied + after.stock - before.stock);
+        }
         filter.insert("reserved", doc! { "$not": { "$gt": after.stock } });
     }
     if set.is_empty() && unset.is_empty() {

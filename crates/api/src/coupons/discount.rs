@@ -30,16 +30,17 @@ pub enum NotApplicable {
     Senseless,
 }
 
+/// Whether the coupon is for this line.
+pub fn is_eligible(coupon: &Coupon, line: &Line<'_>) -> bool {
+    line.shop == coupon.seller.id && (coupon.product_name.is_empty() || coupon.product_name == line.name)
+}
+
 /// What the coupon takes off the lines it is for.
 pub fn of(coupon: &Coupon, lines: &[Line<'_>]) -> Result<Money, NotApplicable> {
     if coupon.value <= Percent::default() || coupon.value > Percent::HUNDRED {
         return Err(NotApplicable::Senseless);
     }
-    let mut eligible = lines
-        .iter()
-        .filter(|line| line.shop == coupon.seller.id)
-        .filter(|line| coupon.product_name.is_empty() || coupon.product_name == line.name)
-        .peekable();
+    let mut eligible = lines.iter().filter(|line| is_eligible(coupon, line)).peekable();
     if eligible.peek().is_none() {
         return Err(NotApplicable::NoEligibleLine);
     }

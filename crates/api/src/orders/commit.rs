@@ -27,8 +27,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 use super::{
     checkout::{Paid, Placement},
     pricing::{self, Claim, Line, Quote},
-    store::{self, SUCCEEDED, UNVERIFIED},
-    wire,
+    store, wire,
 };
 use crate::{
     catalogue::rules::{Phase, phase},
@@ -406,8 +405,10 @@ fn orders(
     let checkout_id = Id::<Order>::new().hex();
     let (id, status, paid_at) = match paid {
         Paid::OnDelivery => (None, None, None),
-        Paid::Verified { payment, .. } => (Some(payment.id.clone()), Some(SUCCEEDED), Some(*now)),
-        Paid::Claimed(payer) => (Some(payer.clone()), Some(UNVERIFIED), None),
+        Paid::Verified { payment, .. } => {
+            (Some(payment.id.clone()), Some(PaymentInfo::SUCCEEDED), Some(*now))
+        }
+        Paid::Claimed(payer) => (Some(payer.clone()), Some(PaymentInfo::UNVERIFIED), None),
     };
     let kind = Some(wanted.payment.text().to_owned());
     let payment = PaymentInfo { id, status: status.map(str::to_owned), kind };
@@ -419,7 +420,10 @@ fn orders(
             cart: share
                 .lines
                 .iter()
-                .filter_map(|i| Some(cart_line(lines.get(*i)?, *kinds.get(*i)?, shops.get(&share.shop)?)))
+                .zip(&share.paid)
+                .filter_map(|(i, paid)| {
+                    Some(cart_line(lines.get(*i)?, *kinds.get(*i)?, shops.get(&share.shop)?, *paid))
+                })
                 .collect(),
             shipping_address: Some(wanted.address.clone()),
             user: Some(OrderUser {
@@ -440,14 +444,14 @@ fn orders(
             coupon_code: coupon.clone().filter(|_| share.discount > Money::ZERO),
             service_fee: Some(config.service_fee),
             stock_state: StockState::Reserved,
-            history: vec![StatusChange { status: Status::Processing, at: Some(*now) }],
+            history: vec![StatusChange { status: Status::Processing, at: Some(*now), note: None }],
             ..Order::default()
         })
         .collect()
 }
 
 /// The listing as it is bought. Names, prices and pictures come from the database, never from the cart.
-fn cart_line(line: &Line, kind: Kind, shop: &Shop) -> CartLine {
+fn cart_line(line: &Line, kind: Kind, shop: &Shop, paid: Money) -> CartLine {
     let listing = &line.listing;
     CartLine {
         id: listing.id,
@@ -462,6 +466,8 @@ fn cart_line(line: &Line, kind: Kind, shop: &Shop) -> CartLine {
         images: listing.images.clone(),
         shop_id: listing.shop_id,
         shop: Some(ShopCopy { id: shop.id, name: shop.name.clone(), avatar: shop.avatar.clone() }),
+        paid: Some(paid),
+        refunded: 0,
         is_reviewed: false,
     }
 }

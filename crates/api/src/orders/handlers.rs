@@ -1,14 +1,15 @@
 use actix_web::HttpResponse;
 use shared::{
     id::Id,
-    model::{Order, ShippingAddress, Shop, Status, User},
+    model::{Order, RefundItem, ShippingAddress, Shop, Status, User},
     money::{Money, NotMoney},
 };
 
 use super::{
     checkout::{self, Means, Wanted, WantedLine},
     rules::Wish,
-    store::{self, Change, Owner},
+    store::{self, Owner},
+    transition::{self, Change, RefundWanted},
     wire,
 };
 use crate::{
@@ -74,7 +75,8 @@ pub(super) async fn update_status(
         let known: Vec<_> = Status::ALL.iter().map(|status| status.text()).collect();
         Error::field("status", format!("must be one of: {}", known.join(", ")))
     })?;
-    let order = change(&state, Owner::Shop(shop), *id, Wish::Advance(status), None).await?;
+    let order =
+        change(&state, Owner::Shop(shop), *id, Wish::Advance(status), RefundWanted::default()).await?;
     Ok(HttpResponse::Ok().json(wire::OrderOne { success: true, order }))
 }
 
@@ -82,7 +84,7 @@ pub(super) async fn update_status(
 pub(super) async fn cancel(caller: Caller, id: PathId<Order>, state: State) -> Result<HttpResponse> {
     let mut outcome = Err(Error::Unauthenticated);
     for owner in owners(&caller)? {
-        outcome = change(&state, owner, *id, Wish::Cancel, None).await;
+        outcome = change(&state, owner, *id, Wish::Cancel, RefundWanted::default()).await;
         // A person who is buyer and seller at once may own it as either.
         if !matches!(&outcome, Err(Error::Refused(refusal)) if refusal.code() == NOT_YOURS.code()) {
             break;
@@ -92,7 +94,8 @@ pub(super) async fn cancel(caller: Caller, id: PathId<Order>, state: State) -> R
     Ok(HttpResponse::Ok().json(wire::OrderChanged { success: true, message, order: outcome? }))
 }
 
-/// `PUT /api/order/refund-order/{id}`: a buyer wants the money back for what was delivered.
+/// `PUT /api/order/refund-order/{id}`: a buyer wants the money back for what was delivered, all of it
+/// or some units.
 ///
 /// The client sends no cookie here.
 pub(super) async fn ask_refund(
@@ -106,11 +109,8 @@ pub(super) async fn ask_refund(
         None if caller.is_accepted_bare() => Owner::Anyone,
         None => return Err(Error::Unauthenticated),
     };
-    let reason = body.0.reason;
-    if reason.as_ref().is_some_and(|reason| reason.chars().count() > 2000) {
-        return Err(Error::field("reason", "must have at most 2000 characters"));
-    }
-    let order = change(&state, owner, *id, Wish::AskRefund, reason).await?;
+    let wanted = refund_wanted(body.0)?;
+    let order = change(&state, owner, *id, Wish::AskRefund, wanted).await?;
     let message = "Refund in Processing";
     Ok(HttpResponse::Ok().json(wire::OrderChanged { success: true, message, order }))
 }
@@ -126,7 +126,7 @@ pub(super) async fn grant_refund(
     if wire::status(body.status.as_deref()) != Some(Status::RefundSuccess) {
         return Err(Error::field("status", "must be Refund Success: please choose it first"));
     }
-    change(&state, Owner::Shop(shop), *id, Wish::GrantRefund, None).await?;
+    change(&state, Owner::Shop(shop), *id, Wish::GrantRefund, RefundWanted::default()).await?;
     Ok(HttpResponse::Ok().json(wire::Message { success: true, message: "Order refund successfully" }))
 }
 
@@ -136,7 +136,7 @@ pub(super) async fn refuse_refund(
     id: PathId<Order>,
     state: State,
 ) -> Result<HttpResponse> {
-    let order = change(&state, Owner::Shop(shop), *id, Wish::RefuseRefund, None).await?;
+    let order = change(&state, Owner::Shop(shop), *id, Wish::RefuseRefund, RefundWanted::default()).await?;
     let message = "The refund is refused; the order counts as delivered again";
     Ok(HttpResponse::Ok().json(wire::OrderChanged { success: true, message, order }))
 }
@@ -158,21 +158,52 @@ async fn change(
     owner: Owner,
     id: Id<Order>,
     wish: Wish,
-    reason: Option<String>,
+    refund: RefundWanted,
 ) -> Result<wire::OrderReply> {
     let change = Change {
         owner,
         id,
         wish,
-        reason,
+        refund,
         now: state.clock.now(),
         default_fee: state.config.service_fee,
         default_shipping: state.config.shipping,
     };
-    match store::change(&state.db, &state.outbox, change).await? {
+    match transition::change(&state.db, &state.outbox, change).await? {
         Some(order) => Ok(wire::OrderReply::of(&state.config, order)),
         None => Err(not_there(state, id).await?),
     }
+}
+
+/// Checks what is asked for for form; whether the order has it is decided with the order at hand.
+fn refund_wanted(body: wire::RefundRequest) -> Result<RefundWanted> {
+    let reason = body.reason.filter(|reason| !reason.trim().is_empty());
+    if reason.as_ref().is_some_and(|reason| reason.chars().count() > 2000) {
+        return Err(Error::field("reason", "must have at most 2000 characters"));
+    }
+    let Some(named) = body.items else { return Ok(RefundWanted { items: None, reason }) };
+    if named.is_empty() || named.len() > MAX_LINES {
+        return Err(Error::field(
+            "items",
+            "must be a list of 1 to 200 items; leave it out for the whole order",
+        ));
+    }
+    let mut items: Vec<RefundItem> = Vec::new();
+    for (i, item) in named.into_iter().enumerate() {
+        let Some(id) = item.id.as_deref().and_then(|id| id.parse().ok()) else {
+            return Err(Error::field(&format!("items[{i}].id"), "must be the id of a line of the order"));
+        };
+        let Some(count) =
+            item.count.as_deref().and_then(whole).filter(|count| (1..=MAX_COUNT).contains(count))
+        else {
+            return Err(Error::field(&format!("items[{i}].count"), "must be a whole number from 1 to 10000"));
+        };
+        match items.iter_mut().find(|known| known.id == id) {
+            Some(known) => known.count += count,
+            None => items.push(RefundItem { id, count }),
+        }
+    }
+    Ok(RefundWanted { items: Some(items), reason })
 }
 
 /// Somebody else's order is 403, none at all 404.

@@ -1,16 +1,20 @@
 //! Orders: a checkout makes one order a shop, and each order goes its way from `Processing` to
 //! `Delivered`, perhaps back through a refund, or is cancelled before it was handed over.
 //!
-//! [`pricing`] says what a cart costs and [`rules`] what may happen to an order; both are pure.
+//! [`pricing`] says what a cart costs, [`rules`] what may happen to an order and [`refunds`] what
+//! comes back; all three are pure.
 //! [`checkout`] takes a checkout from the request to its answer, [`commit`] writes those that wait in
-//! one transaction, and [`store`] moves orders along, with the stock and the money that go with it.
+//! one transaction, and [`transition`] moves orders along, with the stock and the money that go with
+//! it.
 
 mod checkout;
 mod commit;
 mod handlers;
 mod pricing;
+mod refunds;
 mod rules;
 mod store;
+mod transition;
 mod wire;
 
 pub(crate) use commit::Checkouts;

@@ -25,6 +25,10 @@ impl Line {
     fn amount(&self) -> Money {
         self.listing.price.times(self.count)
     }
+
+    fn seen_by_coupon(&self) -> discount::Line<'_> {
+        discount::Line { shop: self.listing.shop_id, name: &self.listing.name, amount: self.amount() }
+    }
 }
 
 /// What one shop's order costs.
@@ -42,6 +46,8 @@ pub struct ShopShare {
     pub discount: Money,
     /// `subtotal + shipping - discount`.
     pub total: Money,
+    /// What of the total is for each line, in the order of `lines`: what goes back with it.
+    pub paid: Vec<Money>,
 }
 
 /// What a checkout costs.
@@ -115,6 +121,10 @@ pub fn quote(lines: &[Line], shipping: Percent, coupons: &[Coupon], claim: Claim
         }
     }
     settle(&mut shares, total);
+    let coupon_used = coupon.and_then(|i| coupons.get(i));
+    for share in &mut shares {
+        share.paid = paid_by_line(share, lines, coupon_used);
+    }
     Ok(Quote { shares, total, coupon })
 }
 
@@ -133,6 +143,7 @@ fn by_shop(lines: &[Line], shipping: Percent) -> Vec<ShopShare> {
                 shipping: Money::ZERO,
                 discount: Money::ZERO,
                 total: Money::ZERO,
+                paid: Vec::new(),
             }),
         }
     }
@@ -150,14 +161,7 @@ fn pick_coupon(
     full: Money,
     claim: Claim,
 ) -> Result<(Option<usize>, Money), NoQuote> {
-    let seen: Vec<discount::Line<'_>> = lines
-        .iter()
-        .map(|line| discount::Line {
-            shop: line.listing.shop_id,
-            name: &line.listing.name,
-            amount: line.amount(),
-        })
-        .collect();
+    let seen: Vec<discount::Line<'_>> = lines.iter().map(Line::seen_by_coupon).collect();
     if claim.coupon_named {
         let coupon = coupons.first().ok_or(NoQuote::UnknownCoupon)?;
         let off = discount::of(coupon, &seen).map_err(NoQuote::CouponDoesNotApply)?;
@@ -187,6 +191,29 @@ fn settle(shares: &mut [ShopShare], total: Money) {
         share.total += borne;
         rest -= borne;
     }
+}
+
+/// Divides a share's total among its lines: each pays its price less its part of the coupon, and its
+/// part of the shipping.
+fn paid_by_line(share: &ShopShare, lines: &[Line], coupon: Option<&Coupon>) -> Vec<Money> {
+    let lines: Vec<&Line> = share.lines.iter().filter_map(|i| lines.get(*i)).collect();
+    let amounts: Vec<Money> = lines.iter().map(|line| line.amount()).collect();
+    let eligible: Vec<Money> = lines
+        .iter()
+        .map(|line| match coupon {
+            Some(coupon) if discount::is_eligible(coupon, &line.seen_by_coupon()) => line.amount(),
+            _ => Money::ZERO,
+        })
+        .collect();
+    let off = if share.discount == Money::ZERO {
+        vec![Money::ZERO; amounts.len()]
+    } else {
+        share.discount.split(&eligible)
+    };
+    let net: Vec<Money> = amounts.iter().zip(off).map(|(amount, off)| *amount - off).collect();
+    // A coupon over everything leaves the shipping, which goes by the prices.
+    let is_free = net.iter().all(|net| *net == Money::ZERO);
+    share.total.split(if is_free { &amounts } else { &net })
 }
 
 #[cfg(test)]
@@ -315,7 +342,33 @@ mod tests {
             for share in &quote.shares {
                 assert_eq!(share.subtotal + share.shipping - share.discount, share.total);
                 assert!(!share.total.is_negative());
+                assert_eq!(share.paid.len(), share.lines.len());
+                assert_eq!(share.paid.iter().copied().sum::<Money>(), share.total);
+                assert!(share.paid.iter().all(|paid| !paid.is_negative()));
             }
         }
+    }
+
+    #[test]
+    fn a_line_pays_its_own_discount_and_its_part_of_the_shipping() {
+        let shop = Id::new();
+        let named = |name: &str, price, count| Line {
+            listing: Listing { name: name.to_owned(), ..line(shop, price, 1).listing },
+            count,
+        };
+        let lines = [named("cup", 1000, 2), named("pot", 2000, 1)];
+        let half_off_cups = Coupon { product_name: "cup".to_owned(), ..coupon(shop, 50) };
+        // 20.00 + 20.00 + 4.00 shipping - 10.00; the cups come to 10.00 and the pot to 20.00.
+        let quote = quote_of(&lines, &[half_off_cups], claim(3400));
+        let paid: Vec<i64> = quote.shares[0].paid.iter().map(|paid| paid.minor()).collect();
+        assert_eq!(paid, [1133, 2267]);
+        // Everything for nothing: what is left is the shipping, by the prices.
+        let free = quote_of(&lines, &[coupon(shop, 100)], claim(400));
+        let paid: Vec<i64> = free.shares[0].paid.iter().map(|paid| paid.minor()).collect();
+        assert_eq!(paid, [200, 200]);
+    }
+
+    fn quote_of(lines: &[Line], coupons: &[Coupon], claim: Claim) -> Quote {
+        quote(lines, TEN, coupons, claim).unwrap()
     }
 }

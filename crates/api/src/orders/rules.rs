@@ -1,6 +1,8 @@
 //! What may happen to an order. Pure: no clock, no database.
 
-use shared::model::{Order, Status, StockState};
+use shared::model::{Order, RefundState, Status, StockState};
+
+use super::refunds::{self, Units};
 
 /// Who wants to move an order along.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,6 +11,8 @@ pub enum Wish {
     Advance(Status),
     /// Buyer or seller calls it off.
     Cancel,
+    /// Its payment never arrived.
+    Expire,
     /// The buyer wants the money back.
     AskRefund,
     /// The seller agrees.
@@ -22,7 +26,7 @@ impl Wish {
     pub const fn target(self) -> Status {
         match self {
             Self::Advance(status) => status,
-            Self::Cancel => Status::Cancelled,
+            Self::Cancel | Self::Expire => Status::Cancelled,
             Self::AskRefund => Status::RefundProcessing,
             Self::GrantRefund => Status::RefundSuccess,
             Self::RefuseRefund => Status::Delivered,
@@ -41,7 +45,7 @@ pub enum StockMove {
     TakeUnreserved,
     /// Reserved units are free again.
     Unreserve,
-    /// Taken units are back on the shelf and no longer sold.
+    /// The units of the step are back on the shelf and no longer sold.
     PutBack,
 }
 
@@ -52,14 +56,14 @@ pub enum MoneyMove {
     Stay,
     /// The shop earns the order.
     Credit,
-    /// What it earned is taken back, and the buyer's payment returned.
+    /// What it earned with the units of the step is taken back, and the buyer's payment returned.
     Reverse,
-    /// The shop had earned nothing yet; the buyer's payment is returned.
+    /// The shop had earned nothing yet; the buyer's payment for the units is returned.
     Return,
 }
 
 /// One permitted change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     /// The status it starts from; the write is conditional on it.
     pub from: Status,
@@ -69,6 +73,8 @@ pub struct Step {
     pub stock: StockMove,
     /// The money.
     pub money: MoneyMove,
+    /// The units that come back with this step; empty where none do.
+    pub back: Vec<Units>,
 }
 
 /// The wish does not fit the order's status.
@@ -80,29 +86,55 @@ pub struct NotFrom {
     pub to: Status,
 }
 
-/// The change that a wish means; none if the order is there already.
+/// The change that a wish means; none if it has happened already.
 pub fn step(order: &Order, wish: Wish) -> Result<Option<Step>, NotFrom> {
-    let (from, to) = (order.status, wish.target());
+    let from = order.status;
     let permitted = match wish {
-        Wish::Advance(_) => from < to && to <= Status::Delivered,
+        Wish::Advance(to) => from < to && to <= Status::Delivered,
         Wish::Cancel => from == Status::Processing,
+        Wish::Expire => from == Status::Processing && refunds::awaits_payment(order),
         Wish::AskRefund => from == Status::Delivered,
         Wish::GrantRefund | Wish::RefuseRefund => from == Status::RefundProcessing,
     };
     if !permitted {
-        // Asking for the same again is harmless, unless it is the answer to a question nobody asked.
-        return if from == to && wish != Wish::RefuseRefund { Ok(None) } else { Err(NotFrom { from, to }) };
+        return if has_happened(order, wish) { Ok(None) } else { Err(NotFrom { from, to: wish.target() }) };
     }
-    Ok(Some(Step { from, to, stock: stock_move(order, to), money: money_move(order, wish) }))
+    let back = match wish {
+        Wish::GrantRefund => refunds::asked(order),
+        Wish::Cancel | Wish::Expire => refunds::left(order),
+        _ => Vec::new(),
+    };
+    let to = match wish {
+        // What the buyer keeps stays delivered, and can be refunded later.
+        Wish::GrantRefund if !refunds::is_all_that_is_left(order, &back) => Status::Delivered,
+        _ => wish.target(),
+    };
+    let (stock, money) = (stock_move(order, wish, to), money_move(order, wish));
+    Ok(Some(Step { from, to, stock, money, back }))
 }
 
-fn stock_move(order: &Order, to: Status) -> StockMove {
+/// Asking for the same again is harmless, unless it is the answer to a question nobody asked.
+fn has_happened(order: &Order, wish: Wish) -> bool {
+    let last_refund = order.refunds.last().map(|refund| refund.state);
+    match wish {
+        Wish::GrantRefund if order.status == Status::Delivered => last_refund == Some(RefundState::Granted),
+        Wish::RefuseRefund => order.status == Status::Delivered && last_refund == Some(RefundState::Refused),
+        _ => order.status == wish.target(),
+    }
+}
+
+fn stock_move(order: &Order, wish: Wish, to: Status) -> StockMove {
+    if wish == Wish::GrantRefund {
+        return match order.stock_state {
+            StockState::Taken => StockMove::PutBack,
+            // The old server took the units at some step after the first, and said so nowhere.
+            StockState::Legacy if order.delivered_at.is_some() => StockMove::PutBack,
+            _ => StockMove::Stay,
+        };
+    }
     match (to, order.stock_state) {
         (Status::Cancelled, StockState::Reserved) => StockMove::Unreserve,
-        (Status::RefundSuccess, StockState::Taken) => StockMove::PutBack,
-        // The old server took the units at some step after the first, and said so nowhere.
-        (Status::RefundSuccess, StockState::Legacy) if order.delivered_at.is_some() => StockMove::PutBack,
-        (Status::RefundSuccess | Status::Cancelled | Status::RefundProcessing, _) => StockMove::Stay,
+        (Status::Cancelled | Status::RefundProcessing, _) => StockMove::Stay,
         (_, StockState::Reserved) => StockMove::Take,
         // Anybody could have a refund in process there, also of what no seller had touched yet.
         (_, StockState::Legacy) if order.status == Status::Processing || order.delivered_at.is_none() => {
@@ -118,15 +150,19 @@ fn money_move(order: &Order, wish: Wish) -> MoneyMove {
     let credited = order.delivered_at.is_some();
     match wish {
         Wish::Advance(Status::Delivered) | Wish::RefuseRefund if !credited => MoneyMove::Credit,
-        Wish::GrantRefund | Wish::Cancel if credited => MoneyMove::Reverse,
-        Wish::GrantRefund | Wish::Cancel => MoneyMove::Return,
+        Wish::GrantRefund | Wish::Cancel | Wish::Expire if credited => MoneyMove::Reverse,
+        Wish::GrantRefund | Wish::Cancel | Wish::Expire => MoneyMove::Return,
         _ => MoneyMove::Stay,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use shared::clock::Timestamp;
+    use shared::{
+        clock::Timestamp,
+        id::Id,
+        model::{CartLine, PaymentInfo, Refund, RefundItem},
+    };
 
     use super::*;
 
@@ -222,5 +258,58 @@ mod tests {
                 _ => assert!(asked.is_err()),
             }
         }
+    }
+
+    #[test]
+    fn a_refund_of_some_units_leaves_the_order_delivered_until_the_last_comes_back() {
+        let id = Id::new();
+        let cart = vec![CartLine { id, count: 3, ..CartLine::default() }];
+        let asked = |count, refunded| {
+            let mut order =
+                Order { cart: cart.clone(), ..order(Status::RefundProcessing, StockState::Taken) };
+            order.cart[0].refunded = refunded;
+            order.refunds.push(Refund { items: vec![RefundItem { id, count }], ..Refund::default() });
+            step(&order, Wish::GrantRefund).unwrap().unwrap()
+        };
+        let first = asked(1, 0);
+        assert_eq!(
+            (first.to, first.stock, first.money),
+            (Status::Delivered, StockMove::PutBack, MoneyMove::Reverse)
+        );
+        assert_eq!(first.back, [Units { line: 0, count: 1 }]);
+        assert_eq!(asked(2, 1).to, Status::RefundSuccess);
+    }
+
+    #[test]
+    fn an_answer_that_was_given_can_be_given_again_and_the_other_one_cannot() {
+        let answered = |state| {
+            let mut order = order(Status::Delivered, StockState::Taken);
+            order.refunds.push(Refund { state, ..Refund::default() });
+            order
+        };
+        let granted = answered(RefundState::Granted);
+        assert_eq!(step(&granted, Wish::GrantRefund), Ok(None));
+        assert!(step(&granted, Wish::RefuseRefund).is_err());
+        let refused = answered(RefundState::Refused);
+        assert_eq!(step(&refused, Wish::RefuseRefund), Ok(None));
+        assert!(step(&refused, Wish::GrantRefund).is_err());
+    }
+
+    #[test]
+    fn only_what_was_to_be_paid_online_and_was_not_expires() {
+        let unpaid = |kind: &str, status: Option<&str>| {
+            let payment = PaymentInfo {
+                kind: Some(kind.to_owned()),
+                status: status.map(str::to_owned),
+                id: Some("x".to_owned()),
+            };
+            let order = Order { payment: Some(payment), ..order(Status::Processing, StockState::Reserved) };
+            step(&order, Wish::Expire)
+        };
+        assert_eq!(unpaid("Paypal", Some("unverified")).unwrap().unwrap().stock, StockMove::Unreserve);
+        assert!(unpaid("Credit Card", None).is_ok());
+        assert!(unpaid("Paypal", Some("succeeded")).is_err());
+        assert!(unpaid("Cash on Delivery", None).is_err());
+        assert!(step(&order(Status::Shipping, StockState::Taken), Wish::Expire).is_err());
     }
 }

@@ -4,11 +4,15 @@ use shared::{
     clock::iso,
     config::Config,
     id::Id,
-    model::{CartLine, Image, Order, PaymentInfo, ShippingAddress, Status},
+    model::{CartLine, Image, Order, PaymentInfo, Refund, RefundItem, RefundState, ShippingAddress, Status},
     money::{Money, Percent},
 };
 
-use super::{pricing::NoQuote, rules::NotFrom};
+use super::{
+    pricing::NoQuote,
+    refunds::{self, NotRefundable},
+    rules::NotFrom,
+};
 use crate::{
     coupons::discount::NotApplicable,
     error::{Error, Refusal},
@@ -89,6 +93,19 @@ pub(super) struct StatusUpdate {
 pub(super) struct RefundRequest {
     #[serde(default, deserialize_with = "loose")]
     pub reason: Option<String>,
+    /// Without them the whole order.
+    #[serde(default)]
+    pub items: Option<Vec<RefundItemInput>>,
+}
+
+/// Some units of one line.
+#[derive(Deserialize)]
+pub(super) struct RefundItemInput {
+    /// The listing's, as on the line.
+    #[serde(alias = "_id", default)]
+    pub id: Option<String>,
+    #[serde(default, deserialize_with = "loose")]
+    pub count: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -127,6 +144,11 @@ pub(super) struct OrderReply {
     status_history: Vec<ChangeReply>,
     #[serde(skip_serializing_if = "Option::is_none")]
     refund_reason: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    refunds: Vec<RefundReply>,
+    /// What has gone back to the buyer; absent before the first refund.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refunded_total: Option<Money>,
     #[serde(rename = "__v")]
     version: i64,
 }
@@ -149,6 +171,10 @@ struct LineReply {
     shop_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     shop: Option<ShopReply>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paid: Option<Money>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refunded: Option<i64>,
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     is_reviewed: bool,
 }
@@ -205,11 +231,49 @@ struct PaymentReply {
 struct ChangeReply {
     status: &'static str,
     at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RefundReply {
+    items: Vec<RefundItemReply>,
+    amount: Money,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    state: RefundState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asked_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decided_at: Option<String>,
+}
+
+#[derive(Serialize)]
+struct RefundItemReply {
+    #[serde(rename = "_id")]
+    id: String,
+    count: i64,
+}
+
+impl From<Refund> for RefundReply {
+    fn from(refund: Refund) -> Self {
+        let item = |item: RefundItem| RefundItemReply { id: item.id.hex(), count: item.count };
+        Self {
+            items: refund.items.into_iter().map(item).collect(),
+            amount: refund.amount,
+            reason: refund.reason,
+            state: refund.state,
+            asked_at: refund.asked_at.map(iso),
+            decided_at: refund.decided_at.map(iso),
+        }
+    }
 }
 
 impl OrderReply {
     pub(super) fn of(config: &Config, order: Order) -> Self {
         let made = order.id.made_at();
+        let refunded_total = refunds::granted(&order).next().map(|_| refunds::returned(&order));
         let shop = order.shop_id;
         let user = order.user.unwrap_or_default();
         Self {
@@ -236,9 +300,12 @@ impl OrderReply {
                 .map(|change| ChangeReply {
                     status: change.status.text(),
                     at: iso(change.at.unwrap_or(made)),
+                    note: change.note,
                 })
                 .collect(),
             refund_reason: order.refund_reason,
+            refunds: order.refunds.into_iter().map(Into::into).collect(),
+            refunded_total,
             version: order.version,
         }
     }
@@ -272,6 +339,8 @@ fn line_reply(config: &Config, line: CartLine) -> LineReply {
             name: shop.name,
             avatar: PictureReply::of(config, shop.avatar.as_ref()),
         }),
+        paid: line.paid,
+        refunded: Some(line.refunded).filter(|n| *n > 0),
         is_reviewed: line.is_reviewed,
     }
 }
@@ -334,6 +403,27 @@ pub(super) const NOT_PAID: Refusal =
     Refusal::conflict("payment_not_verified", "The payment could not be verified");
 pub(super) const PAYMENT_USED: Refusal =
     Refusal::conflict("payment_used", "This payment has already paid for another order");
+
+pub(super) const REFUND_PENDING: Refusal = Refusal::conflict(
+    "refund_pending",
+    "The shop has not decided yet about another refund of this order; ask for more once it has",
+);
+pub(super) const NOT_REFUNDABLE: Refusal =
+    Refusal::conflict("not_refundable", "So many units of the order cannot be refunded");
+
+/// Words units that cannot be refunded.
+pub(super) fn not_refundable(why: NotRefundable) -> Error {
+    match why {
+        NotRefundable::NotInOrder(id) => {
+            Error::field("items", format!("must name lines of the order; {id} is none of them"))
+        }
+        NotRefundable::TooMany { name, asked, left } => NOT_REFUNDABLE
+            .saying(format!(
+                "You asked for a refund of {asked} of \"{name}\", but only {left} of them can still be refunded"
+            ))
+            .into(),
+    }
+}
 
 /// The text of a status on the wire; exactly one of the known ones.
 pub(super) fn status(text: Option<&str>) -> Option<Status> {

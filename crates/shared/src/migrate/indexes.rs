@@ -74,6 +74,12 @@ fn all() -> Vec<(&'static str, Vec<IndexModel>)> {
                 plain("orders_shop", doc! { "cart.shopeId": 1, "createdAt": -1 }),
                 plain("orders_shop_id", doc! { "shopId": 1, "createdAt": -1 }),
                 plain("orders_checkout", doc! { "checkoutId": 1 }),
+                // Few: what is open. For those who look for what waits too long, and count it.
+                partial(
+                    "orders_reserved",
+                    doc! { "stockState": 1, "createdAt": 1 },
+                    doc! { "stockState": "reserved" },
+                ),
             ],
         ),
         (

@@ -9,6 +9,7 @@ mod balances;
 mod fields;
 mod indexes;
 mod orphans;
+mod supplies;
 
 pub use indexes::email_collation;
 pub use orphans::end_orphans;
@@ -29,6 +30,7 @@ pub async fn run(db: &Db, clock: &Clock) -> anyhow::Result<Report> {
     let mut report = Report::default();
     indexes::create(db, &mut report).await?;
     fields::mend(db, &mut report).await?;
+    supplies::count(db, &mut report).await?;
     balances::open(db, clock, &mut report).await?;
     balances::compare(db, &mut report).await?;
     Ok(report)

@@ -85,6 +85,17 @@ pub struct Listing {
     /// Units handed over and not returned.
     #[serde(deserialize_with = "lenient::int")]
     pub sold_out: i64,
+    /// How many units the shop has ever put on the shelf: always `stock + sold_out`, so that a unit
+    /// that got lost shows. Missing until the migration has seen the document.
+    #[serde(deserialize_with = "lenient::opt_int", skip_serializing_if = "Option::is_none")]
+    pub supplied: Option<i64>,
+    /// How many of the units in `sold_out` no order accounts for: what the old server counted.
+    #[serde(
+        rename = "soldEarlier",
+        deserialize_with = "lenient::opt_int",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub sold_earlier: Option<i64>,
     /// First moment of an event.
     #[serde(
         rename = "start_date",

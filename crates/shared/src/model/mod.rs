@@ -18,7 +18,10 @@ pub use coupon::{Coupon, CouponSeller};
 pub use infrastructure::{Outbox, OutboxJob, Payment, PendingAccount, PendingRegistration, RememberedAnswer};
 pub use ledger::{LedgerEntry, LedgerLine};
 pub use listing::{Image, Kind, Listing, Review, Reviewer, ShopCopy};
-pub use order::{CartLine, Order, OrderUser, PaymentInfo, ShippingAddress, Status, StatusChange, StockState};
+pub use order::{
+    CartLine, Order, OrderUser, PaymentInfo, Refund, RefundItem, RefundState, ShippingAddress, Status,
+    StatusChange, StockState,
+};
 pub use withdrawal::{Withdrawal, WithdrawalSeller};
 
 /// A type that is stored in one collection of its own.

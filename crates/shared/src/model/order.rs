@@ -186,13 +186,16 @@ pub struct Order {
     /// Every change of status, oldest first.
     #[serde(rename = "statusHistory", deserialize_with = "lenient::list")]
     pub history: Vec<StatusChange>,
-    /// Why the buyer wants the money back.
+    /// Why the buyer wants the money back, in the last request.
     #[serde(
         rename = "refundReason",
         deserialize_with = "lenient::opt_text",
         skip_serializing_if = "Option::is_none"
     )]
     pub refund_reason: Option<String>,
+    /// Every refund that was asked for, oldest first. The old server kept none.
+    #[serde(deserialize_with = "lenient::list", skip_serializing_if = "Vec::is_empty")]
+    pub refunds: Vec<Refund>,
     /// Mongoose's version counter.
     #[serde(rename = "__v", deserialize_with = "lenient::int")]
     pub version: i64,
@@ -248,6 +251,13 @@ pub struct CartLine {
     /// Public copy of the shop.
     #[serde(deserialize_with = "lenient::opt_document", skip_serializing_if = "Option::is_none")]
     pub shop: Option<ShopCopy>,
+    /// What the buyer pays for the line, all in: its share of the order's total, shipping and coupon
+    /// included. The lines' shares add up to the total. Old lines do not say.
+    #[serde(deserialize_with = "lenient::opt_money", skip_serializing_if = "Option::is_none")]
+    pub paid: Option<Money>,
+    /// How many of the units have been refunded.
+    #[serde(deserialize_with = "lenient::int", skip_serializing_if = "is_zero")]
+    pub refunded: i64,
     /// The buyer has reviewed this product.
     #[serde(
         rename = "isReviewed",
@@ -267,6 +277,11 @@ fn kind<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Kind>, D::Error
 
 const fn one() -> i64 {
     1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_zero(n: &i64) -> bool {
+    *n == 0
 }
 
 /// A missing, empty or senseless count is one: so the client's event cards mean it.
@@ -338,6 +353,17 @@ pub struct PaymentInfo {
     pub kind: Option<String>,
 }
 
+impl PaymentInfo {
+    /// The status of what is paid.
+    pub const SUCCEEDED: &str = "succeeded";
+    /// The status of what a payer claims to have paid.
+    pub const UNVERIFIED: &str = "unverified";
+    /// The status of what went back, all of it.
+    pub const REFUNDED: &str = "refunded";
+    /// The kind that is paid to whoever delivers.
+    pub const ON_DELIVERY: &str = "Cash on Delivery";
+}
+
 /// One change of status.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -347,4 +373,55 @@ pub struct StatusChange {
     /// When.
     #[serde(deserialize_with = "lenient::opt_date")]
     pub at: Option<Timestamp>,
+    /// Why, where nobody asked for it.
+    #[serde(deserialize_with = "lenient::opt_text", skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// One request to give money back, for all of an order or for some of its units.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Refund {
+    /// Which units.
+    #[serde(deserialize_with = "lenient::list")]
+    pub items: Vec<RefundItem>,
+    /// What the buyer gets back for them.
+    #[serde(deserialize_with = "lenient::money")]
+    pub amount: Money,
+    /// The buyer's words.
+    #[serde(deserialize_with = "lenient::opt_text", skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// What became of it.
+    pub state: RefundState,
+    /// When it was asked for; the old server did not say.
+    #[serde(deserialize_with = "lenient::opt_date", skip_serializing_if = "Option::is_none")]
+    pub asked_at: Option<Timestamp>,
+    /// When the shop decided.
+    #[serde(deserialize_with = "lenient::opt_date", skip_serializing_if = "Option::is_none")]
+    pub decided_at: Option<Timestamp>,
+}
+
+/// Units of one line of an order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RefundItem {
+    /// The line's listing, as text.
+    #[serde(rename = "_id", with = "crate::id::text")]
+    pub id: Id<Listing>,
+    /// How many.
+    #[serde(deserialize_with = "lenient::int")]
+    pub count: i64,
+}
+
+/// What became of a request for a refund.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RefundState {
+    /// The shop has not decided yet.
+    #[default]
+    Asked,
+    /// Money and units went back.
+    Granted,
+    /// The shop did not agree.
+    Refused,
 }

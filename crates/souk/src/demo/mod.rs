@@ -228,6 +228,8 @@ fn listing(
         shop_id: shop.id,
         shop: Some(ShopCopy { id: shop.id, name: shop.name.clone(), avatar: shop.avatar.clone() }),
         sold_out: article.sold,
+        supplied: Some(article.stock + article.sold),
+        sold_earlier: Some(article.sold),
         created_at: Some(made),
         ..Listing::default()
     })

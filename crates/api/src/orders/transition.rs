@@ -1,0 +1,440 @@
+//! Moving an order along, with its units and its money, in one transaction.
+
+use bson::{Bson, Document, doc};
+use mongodb::ClientSession;
+use shared::{
+    clock::Timestamp,
+    db::Db,
+    id::Id,
+    ledger,
+    model::{
+        CartLine, Kind, Order, OutboxJob, Payment, PaymentInfo, Refund, RefundItem, RefundState,
+        RememberedAnswer, Shop, Status, StatusChange, StockState,
+    },
+    money::{Money, Percent},
+};
+
+use super::{
+    checkout::repeated_by,
+    refunds,
+    rules::{self, MoneyMove, Step, StockMove, Wish},
+    store::{Owner, number},
+    wire,
+};
+use crate::{error::Result, outbox::Outbox};
+
+/// What a change needs besides the wish.
+#[derive(Clone, Debug)]
+pub(super) struct Change {
+    pub owner: Owner,
+    pub id: Id<Order>,
+    pub wish: Wish,
+    /// What a request for a refund is about.
+    pub refund: RefundWanted,
+    pub now: Timestamp,
+    /// For orders of the old server, which froze no rates.
+    pub default_fee: Percent,
+    /// Likewise.
+    pub default_shipping: Percent,
+}
+
+/// What a buyer wants back.
+#[derive(Clone, Debug, Default)]
+pub(super) struct RefundWanted {
+    /// Some units; none means all that are left.
+    pub items: Option<Vec<RefundItem>>,
+    /// The buyer's words.
+    pub reason: Option<String>,
+}
+
+/// Moves an order along, with its units and its money, in one transaction; none if the owner has no
+/// such order. Asked again, it changes nothing and gives the order as it is.
+pub(super) async fn change(db: &Db, outbox: &Outbox, change: Change) -> Result<Option<Order>> {
+    let changed = db
+        .transaction(|session| {
+            let (db, outbox, change) = (db.clone(), outbox.clone(), change.clone());
+            Box::pin(async move { change_once(&db, &outbox, session, change).await })
+        })
+        .await?;
+    outbox.wake();
+    Ok(changed)
+}
+
+async fn change_once(
+    db: &Db,
+    outbox: &Outbox,
+    session: &mut ClientSession,
+    change: Change,
+) -> Result<Option<Order>> {
+    let filter = change.owner.of_order(change.id);
+    let Some(order) = db.of::<Order>().find_one(filter.clone()).session(&mut *session).await? else {
+        return Ok(None);
+    };
+    let Some(step) = rules::step(&order, change.wish).map_err(wire::not_from)? else {
+        return match change.wish {
+            Wish::AskRefund => same_refund(&order, &change).map(|()| Some(order)),
+            _ => Ok(Some(order)),
+        };
+    };
+    if step.to == Status::Cancelled {
+        forget_repetitions(db, session, &order).await?;
+    }
+    let mut set = doc! { "status": step.to.text() };
+    let stock_state = move_stock(db, session, &order, &step).await?;
+    set.insert("stockState", bson::serialize_to_bson(&stock_state).map_err(anyhow::Error::from)?);
+    if step.to == Status::Delivered && order.delivered_at.is_none() {
+        set.insert("deliveredAt", change.now);
+    }
+    note_refund(&order, &step, &change, &mut set)?;
+    move_money(db, outbox, session, &order, &step, &change, &mut set).await?;
+    let note = (change.wish == Wish::Expire).then(|| "The payment never arrived".to_owned());
+    let entry = StatusChange { status: step.to, at: Some(change.now), note };
+    let update = doc! {
+        "$set": set,
+        "$push": { "statusHistory": bson::serialize_to_bson(&entry).map_err(anyhow::Error::from)? },
+        "$inc": { "__v": 1 },
+    };
+    // The transaction's snapshot makes this conditional on the order as it was read.
+    let after = db
+        .of::<Order>()
+        .find_one_and_update(filter, update)
+        .return_document(mongodb::options::ReturnDocument::After)
+        .session(session)
+        .await?;
+    Ok(after)
+}
+
+/// A refund is in process already: asking for the same is harmless, for something else it is not.
+fn same_refund(order: &Order, change: &Change) -> Result<()> {
+    let Some(items) = &change.refund.items else { return Ok(()) };
+    let units = refunds::named(order, items).map_err(wire::not_refundable)?;
+    if refunds::asked(order) == units { Ok(()) } else { Err(wire::REFUND_PENDING.into()) }
+}
+
+/// Writes down what is asked for, or what became of it.
+fn note_refund(order: &Order, step: &Step, change: &Change, set: &mut Document) -> Result<()> {
+    let mut refunds = order.refunds.clone();
+    let value = value(order, change);
+    match change.wish {
+        Wish::AskRefund => {
+            let units = match &change.refund.items {
+                Some(items) => refunds::named(order, items).map_err(wire::not_refundable)?,
+                None => refunds::left(order),
+            };
+            if let Some(reason) = &change.refund.reason {
+                set.insert("refundReason", reason);
+            }
+            refunds.push(Refund {
+                items: refunds::items(order, &units),
+                amount: refunds::amount(order, value, &units),
+                reason: change.refund.reason.clone(),
+                state: RefundState::Asked,
+                asked_at: Some(change.now),
+                decided_at: None,
+            });
+        }
+        Wish::GrantRefund | Wish::RefuseRefund => {
+            let granted = change.wish == Wish::GrantRefund;
+            let units = refunds::asked(order);
+            // One that the old server took down has no record.
+            let asked = if refunds::pending(order).is_some() { refunds.pop() } else { None };
+            refunds.push(Refund {
+                items: refunds::items(order, &units),
+                amount: refunds::amount(order, value, &units),
+                state: if granted { RefundState::Granted } else { RefundState::Refused },
+                decided_at: Some(change.now),
+                ..asked.unwrap_or_default()
+            });
+            for units in &step.back {
+                let refunded = order.cart.get(units.line).map_or(0, |line| line.refunded) + units.count;
+                set.insert(format!("cart.{}.refunded", units.line), refunded);
+            }
+        }
+        _ => return Ok(()),
+    }
+    set.insert("refunds", bson::serialize_to_bson(&refunds).map_err(anyhow::Error::from)?);
+    Ok(())
+}
+
+/// Whoever orders the same again after cancelling means it: it is no double click.
+async fn forget_repetitions(
+    db: &Db,
+    session: &mut ClientSession,
+    order: &Order,
+) -> mongodb::error::Result<()> {
+    let Some(buyer) = &order.user else { return Ok(()) };
+    let from = repeated_by(buyer.id);
+    // Digests are hex, and `g` comes after all of that.
+    let filter = doc! { "_id": { "$gte": &from, "$lt": format!("{from}g") } };
+    db.of::<RememberedAnswer>().delete_many(filter).session(session).await.map(drop)
+}
+
+/// Moves the units of an order, those of the step where some come back, and says where they are then.
+async fn move_stock(db: &Db, session: &mut ClientSession, order: &Order, step: &Step) -> Result<StockState> {
+    let all = order.cart.iter().map(|line| (line, line.count));
+    match step.stock {
+        StockMove::Stay => return Ok(order.stock_state),
+        StockMove::Take => {
+            for (line, n) in all {
+                let changes = [("stock", -n), ("reserved", -n), ("sold_out", n)];
+                add_to_listing(db, session, line, &changes).await?;
+            }
+        }
+        StockMove::TakeUnreserved => {
+            for (line, n) in all {
+                unreserved(db, session, line, n, n).await?;
+            }
+        }
+        StockMove::Unreserve => {
+            for (line, n) in all {
+                add_to_listing(db, session, line, &[("reserved", -n)]).await?;
+            }
+        }
+        StockMove::PutBack => {
+            for units in &step.back {
+                let (Some(line), n) = (order.cart.get(units.line), units.count) else { continue };
+                if order.stock_state == StockState::Taken {
+                    add_to_listing(db, session, line, &[("stock", n), ("sold_out", -n)]).await?;
+                } else {
+                    // The old server let stock go below zero, and never counted an event's units.
+                    unreserved(db, session, line, -n, 0).await?;
+                }
+            }
+        }
+    }
+    Ok(match step.stock {
+        StockMove::Take | StockMove::TakeUnreserved => StockState::Taken,
+        // What the buyer keeps stays taken.
+        StockMove::PutBack if step.to != Status::RefundSuccess => order.stock_state,
+        _ => StockState::Released,
+    })
+}
+
+/// Adds to fields of a line's listing. Not with `$inc`, which fails on the text that an old server
+/// beside us writes.
+async fn add_to_listing(
+    db: &Db,
+    session: &mut ClientSession,
+    line: &CartLine,
+    changes: &[(&str, i64)],
+) -> mongodb::error::Result<()> {
+    let kind = line.kind.unwrap_or(Kind::Product);
+    let sums: Document = changes
+        .iter()
+        .map(|(field, by)| {
+            let sum = doc! { "$add": [number(&format!("${field}")), Bson::Int64(*by)] };
+            ((*field).to_owned(), Bson::from(sum))
+        })
+        .collect();
+    let update = vec![doc! { "$set": sums }];
+    // A listing that was deleted meanwhile has no units to count.
+    db.listings(kind).update_one(doc! { "_id": line.id }, update).session(session).await.map(drop)
+}
+
+/// What the old server wrote beside us is tracked once a migration has seen it.
+fn only_if_tracked(value: Document) -> Document {
+    doc! { "$cond": [{ "$isNumber": "$supplied" }, value, "$$REMOVE"] }
+}
+
+/// Takes (or, negative, gives back) units that were never reserved, on a product only. `accounted` of
+/// them the order itself accounts for from now on.
+async fn unreserved(
+    db: &Db,
+    session: &mut ClientSession,
+    line: &CartLine,
+    count: i64,
+    accounted: i64,
+) -> mongodb::error::Result<()> {
+    let (stock, sold) = (number("$stock"), number("$sold_out"));
+    let none = Bson::Int64(0);
+    let update = vec![
+        doc! { "$set": {
+            "stock": { "$max": [none.clone(), { "$subtract": [stock, Bson::Int64(count)] }] },
+            "sold_out": { "$max": [none, { "$add": [sold.clone(), Bson::Int64(count)] }] },
+            // What no order accounts for: the rest of the change.
+            "soldEarlier": { "$subtract": [
+                number("$soldEarlier"), { "$add": [sold, Bson::Int64(accounted)] },
+            ] },
+        } },
+        // A shelf that could not give what was sold was never that full.
+        doc! { "$set": {
+            "soldEarlier": only_if_tracked(doc! { "$add": ["$soldEarlier", "$sold_out"] }),
+            "supplied": only_if_tracked(doc! { "$add": ["$stock", "$sold_out"] }),
+        } },
+    ];
+    let products = db.listings(Kind::Product);
+    products.update_one(doc! { "_id": line.id }, update).session(session).await.map(drop)
+}
+
+async fn move_money(
+    db: &Db,
+    outbox: &Outbox,
+    session: &mut ClientSession,
+    order: &Order,
+    step: &Step,
+    change: &Change,
+    set: &mut Document,
+) -> Result<()> {
+    let now = change.now;
+    let payment = order.payment.clone().unwrap_or_default();
+    match step.money {
+        MoneyMove::Stay => {}
+        MoneyMove::Credit => {
+            if payment.status.as_deref() == Some(PaymentInfo::UNVERIFIED) {
+                // A payer's bare claim: the shop is credited once the payment is verified.
+                return Ok(());
+            }
+            if payment.status.is_none() {
+                set.insert("paymentInfo.status", PaymentInfo::SUCCEEDED);
+                set.insert("paidAt", now);
+            }
+            credit(db, session, order, change).await?;
+        }
+        MoneyMove::Reverse => {
+            take_credit_back(db, session, order, step, change).await?;
+            return_payment(db, outbox, session, order, step, change, set).await?;
+        }
+        MoneyMove::Return => return_payment(db, outbox, session, order, step, change, set).await?,
+    }
+    Ok(())
+}
+
+/// The shop that delivers an order; old orders say so only on their lines.
+fn shop_of(order: &Order) -> Id<Shop> {
+    if order.shop_id != Id::nil() {
+        return order.shop_id;
+    }
+    order.cart.first().map(|line| line.shop_id).unwrap_or_default()
+}
+
+/// Whether the old server took the order in, wherever its units are by now.
+const fn is_legacy(order: &Order) -> bool {
+    order.subtotal.is_none()
+}
+
+/// What the buyer pays for an order.
+fn value(order: &Order, change: &Change) -> Money {
+    if is_legacy(order) {
+        // The old server repeated the whole checkout's total in each of its orders.
+        let lines: Money = order.cart.iter().map(|line| line.price.times(line.count)).sum();
+        order.total.min(lines + lines.percent(change.default_shipping))
+    } else {
+        order.total
+    }
+}
+
+/// What the marketplace keeps of it.
+fn fee(order: &Order, change: &Change) -> Money {
+    value(order, change).percent(order.service_fee.unwrap_or(change.default_fee))
+}
+
+async fn credit(db: &Db, session: &mut ClientSession, order: &Order, change: &Change) -> Result<()> {
+    let shop = shop_of(order);
+    let (value, fee) = (value(order, change), fee(order, change));
+    let source = match order.payment.as_ref().and_then(|payment| payment.kind.as_deref()) {
+        Some("Paypal") => "gateway:paypal",
+        Some("Credit Card" | "Stripe") => "gateway:stripe",
+        _ => "cod",
+    };
+    ledger::book(
+        db,
+        session,
+        format!("delivered:{}", order.id),
+        change.now,
+        vec![
+            ledger::line(source, -value),
+            ledger::line(ledger::shop_account(shop), value - fee),
+            ledger::line(ledger::FEES, fee),
+        ],
+    )
+    .await?;
+    ledger::credit(db, session, shop, value - fee, "Credited", change.now).await?;
+    Ok(())
+}
+
+/// `refund:<order>` for an order's first refund, `refund:<order>:2` for the second.
+fn refund_key(why: &str, order: &Order) -> String {
+    match refunds::granted(order).count() {
+        0 => format!("{why}:{}", order.id),
+        earlier => format!("{why}:{}:{}", order.id, earlier + 1),
+    }
+}
+
+/// Books back what the shop and the marketplace had from the units that come back. An order that the
+/// old server credited has no entry of its credit: there the shop's share is taken back against what
+/// that server left behind.
+async fn take_credit_back(
+    db: &Db,
+    session: &mut ClientSession,
+    order: &Order,
+    step: &Step,
+    change: &Change,
+) -> Result<()> {
+    let shop = shop_of(order);
+    let account = ledger::shop_account(shop);
+    let value = value(order, change);
+    let (amount, before) = (refunds::amount(order, value, &step.back), refunds::returned(order));
+    let credited = ledger::entry(db, session, &format!("delivered:{}", order.id)).await?;
+    let (from_shop, lines) = match credited {
+        Some(entry) => {
+            let of = |name: &str| entry.lines.iter().find(|line| line.account == name);
+            let fee = Money::from_minor(of(ledger::FEES).map_or(0, |line| line.minor));
+            let source =
+                entry.lines.iter().find(|line| line.account != account && line.account != ledger::FEES);
+            let source = source.map_or("cod", |line| line.account.as_str());
+            let fee_back = refunds::fee_back(fee, value, before, amount);
+            let from_shop = amount - fee_back;
+            let lines = vec![
+                ledger::line(source, amount),
+                ledger::line(&*account, -from_shop),
+                ledger::line(ledger::FEES, -fee_back),
+            ];
+            (from_shop, lines)
+        }
+        None if is_legacy(order) => {
+            let from_shop = amount - refunds::fee_back(fee(order, change), value, before, amount);
+            let lines = vec![ledger::line(&*account, -from_shop), ledger::line(ledger::LEGACY, from_shop)];
+            (from_shop, lines)
+        }
+        // Never credited: the payment was never verified.
+        None => return Ok(()),
+    };
+    ledger::book(db, session, refund_key("refund", order), change.now, lines).await?;
+    ledger::credit(db, session, shop, -from_shop, "Refunded", change.now).await?;
+    Ok(())
+}
+
+/// Has the gateway return what it took for the units that come back, if it took anything.
+async fn return_payment(
+    db: &Db,
+    outbox: &Outbox,
+    session: &mut ClientSession,
+    order: &Order,
+    step: &Step,
+    change: &Change,
+    set: &mut Document,
+) -> Result<()> {
+    let paid = db.of::<Payment>().find_one(doc! { "orders": order.id }).session(&mut *session).await?;
+    let is_claim =
+        order.payment.as_ref().and_then(|payment| payment.status.as_deref()) == Some(PaymentInfo::UNVERIFIED);
+    let is_refund = change.wish == Wish::GrantRefund;
+    let was_paid = paid.is_some();
+    let amount = refunds::amount(order, value(order, change), &step.back);
+    // A gateway refuses to return nothing.
+    if let Some(payment) = paid.filter(|_| amount > Money::ZERO) {
+        let why = if is_refund { "refund" } else { "cancelled" };
+        let job = OutboxJob::Refund {
+            payment_id: payment.id,
+            minor: amount.minor(),
+            idempotency_key: refund_key(why, order),
+        };
+        outbox.add_in(session, job).await?;
+    }
+    // Cash goes back by hand; the order says that it is owed no longer. A payer's claim stays one:
+    // should money turn up after all, it must not look as if it had been returned.
+    let owed_no_longer = was_paid || (is_refund && !is_claim);
+    if owed_no_longer && step.to != Status::Delivered {
+        set.insert("paymentInfo.status", PaymentInfo::REFUNDED);
+    }
+    Ok(())
+}
