@@ -1,0 +1,62 @@
+//! The server under test, in a process of its own.
+
+use std::{
+    net::{Ipv4Addr, TcpListener},
+    path::Path,
+    process::Stdio,
+};
+
+use anyhow::Context as _;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+};
+
+/// Signs the sessions of the buyers. The database is thrown away afterwards.
+pub(crate) const SECRET: &str = "for the time of a benchmark, and long enough";
+
+/// A running `souk api`, killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+    /// `127.0.0.1:port`
+    pub(crate) address: String,
+}
+
+impl Server {
+    /// Returns once it serves.
+    pub(crate) async fn start(database: &str, home: &Path) -> anyhow::Result<Self> {
+        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let mut child = Command::new(std::env::current_exe()?)
+            .arg("api")
+            .env_clear()
+            .env("DB_URL", database)
+            .env("BIND", "127.0.0.1")
+            .env("PORT", port.to_string())
+            .env("AUTH_MODE", "strict")
+            .env("JWT_SECRET_KEY", SECRET)
+            .env("RATE_LIMITS", "off")
+            .env("SOUK_HOME", home)
+            .env("RUST_LOG", "warn")
+            .current_dir(home)
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .context("cannot start the server")?;
+        let output = child.stdout.take().context("the server has no output")?;
+        let mut lines = BufReader::new(output).lines();
+        loop {
+            let line = lines.next_line().await?.context("the server ended instead of serving")?;
+            // Its banner names the address once it serves.
+            if line.contains(&port.to_string()) {
+                break;
+            }
+        }
+        // Whatever else it says is read, so that it never waits for us.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        Ok(Self { child, address: format!("127.0.0.1:{port}") })
+    }
+
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+}
