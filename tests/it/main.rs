@@ -1,5 +1,6 @@
 //! The black-box tests, one file a domain.
 
+mod admin;
 mod books;
 mod client_quirks;
 mod compat;

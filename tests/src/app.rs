@@ -154,6 +154,7 @@ async fn serve(
         let db = Db::connect(&uri, "souk-api").await.unwrap();
         shared::migrate::run(&db, &clock).await.unwrap();
         let app = api::App::new(config, db, clock).unwrap();
+        api::appoint_administrator(&app).await.unwrap();
         api::serve(app, listener).unwrap()
     })
     .await

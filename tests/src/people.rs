@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use shared::{
     auth::{Hasher, Kind, MARKER, MARKER_COOKIE, SELLER_COOKIE, USER_COOKIE},
     id::Id,
-    model::{Picture, ROLE_SELLER, ROLE_USER, Shop, User},
+    model::{Picture, ROLE_ADMIN, ROLE_SELLER, ROLE_USER, Shop, User},
 };
 use tokio::sync::OnceCell;
 
@@ -82,6 +82,14 @@ impl TestApp {
         browser.set_cookie(USER_COOKIE, &token);
         browser.set_cookie(MARKER_COOKIE, MARKER);
         Buyer { id: user.id, name: user.name, email: user.email, token, browser }
+    }
+
+    /// A shopper who is an administrator.
+    pub async fn admin(&self, name: &str) -> Buyer {
+        let admin = self.buyer(name).await;
+        let promoted = bson::doc! { "$set": { "role": ROLE_ADMIN } };
+        self.db.of::<User>().update_one(bson::doc! { "_id": admin.id }, promoted).await.unwrap();
+        admin
     }
 
     /// A seller with a shop, put straight into the database and logged in.

@@ -1,6 +1,6 @@
 //! Reading requests: JSON bodies, path ids, and the loosely typed values that HTML forms produce.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{collections::HashMap, future::Future, pin::Pin, time::Duration};
 
 use actix_web::{
     FromRequest, HttpRequest,
@@ -23,6 +23,11 @@ pub(crate) const MAX_SILENCE: Duration = Duration::from_secs(30);
 /// Longer for the whole body, however busy the line.
 pub(crate) const MAX_TIME: Duration = Duration::from_secs(300);
 
+/// How many a page of a list has where nobody says.
+const DEFAULT_LIMIT: i64 = 50;
+/// And at most.
+const MAX_LIMIT: i64 = 200;
+
 const TOO_LARGE: Refusal = Refusal::new(
     StatusCode::PAYLOAD_TOO_LARGE,
     "body_too_large",
@@ -36,6 +41,8 @@ const NOT_JSON: Refusal = Refusal::new(
 const BAD_JSON: Refusal = Refusal::bad_request("malformed_json", "The request body is not valid JSON");
 const CUT_OFF: Refusal =
     Refusal::bad_request("incomplete_body", "The request body ended before it was complete");
+const BAD_QUERY: Refusal =
+    Refusal::bad_request("malformed_query", "What follows the question mark in the address cannot be read");
 const BAD_ID: Refusal = Refusal::bad_request("invalid_id", "Resource not found. Invalid _id");
 
 /// A JSON body. Unknown fields are ignored; an absent body counts as `{}`.
@@ -141,6 +148,33 @@ impl<T> FromRequest for AnyPathId<T> {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let id = request.match_info().get("id").and_then(|text| text.parse().ok());
         std::future::ready(Ok(Self(id)))
+    }
+}
+
+/// The query string's parameters. Of one that is there twice the last counts, an empty one is absent.
+pub struct Query(HashMap<String, String>);
+
+impl Query {
+    /// A parameter as it is.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+    }
+
+    /// `limit`: how many a page of a list has at most.
+    pub fn limit(&self) -> Result<i64> {
+        let Some(text) = self.text("limit") else { return Ok(DEFAULT_LIMIT) };
+        let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
+        limit.ok_or_else(|| Error::field("limit", format!("must be a whole number from 1 to {MAX_LIMIT}")))
+    }
+}
+
+impl FromRequest for Query {
+    type Error = Error;
+    type Future = std::future::Ready<Result<Self>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let parsed = web::Query::<HashMap<String, String>>::from_query(request.query_string());
+        std::future::ready(parsed.map(|all| Self(all.into_inner())).or(Err(BAD_QUERY.into())))
     }
 }
 

@@ -46,6 +46,10 @@ const FOREIGN_ORIGIN: Refusal = Refusal::forbidden(
 );
 /// A credential that proves somebody else.
 pub const NOT_YOURS: Refusal = Refusal::forbidden("not_yours", "This belongs to somebody else");
+const ADMINS_ONLY: Refusal = Refusal::forbidden(
+    "admins_only",
+    "Only an administrator may do this. Please log in with an administrator's account",
+);
 
 /// Who is calling, and what a call without a credential may do.
 #[derive(Clone, Debug, Default)]
@@ -54,6 +58,8 @@ pub struct Caller {
     pub user: Option<Id<User>>,
     /// The proven shop.
     pub shop: Option<Id<Shop>>,
+    /// The user is an administrator.
+    admin: bool,
     /// Something was presented that claims to be a session.
     credential: bool,
     /// A call without a credential is accepted here on the routes where the client sends none.
@@ -144,6 +150,29 @@ impl FromRequest for Seller {
     }
 }
 
+/// A logged-in administrator; 401 without a session, 403 for anybody else's.
+#[derive(Clone, Copy, Debug)]
+pub struct Admin {
+    /// The administrator's account.
+    pub user: Id<User>,
+    /// The shop whose session the same browser holds.
+    pub shop: Option<Id<Shop>>,
+}
+
+impl FromRequest for Admin {
+    type Error = Error;
+    type Future = std::future::Ready<Result<Self>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let caller = request.extensions().get::<Caller>().cloned().unwrap_or_default();
+        std::future::ready(match caller {
+            Caller { user: Some(user), shop, admin: true, .. } => Ok(Self { user, shop }),
+            Caller { user: None, shop: None, .. } => Err(Error::Unauthenticated),
+            _ => Err(ADMINS_ONLY.into()),
+        })
+    }
+}
+
 /// Middleware, outermost but for CORS: names the request, logs and counts it, and finishes what
 /// changes anything although the client may have gone.
 pub async fn conduct(
@@ -224,6 +253,7 @@ pub async fn identify(
     request.extensions_mut().insert(Caller {
         user: identity.user,
         shop: identity.shop,
+        admin: identity.admin,
         credential: credentials.any(),
         bare_accepted: arrival(&request).bare_is_accepted(&app.config),
     });

@@ -15,6 +15,7 @@ pub mod media;
 pub mod routes;
 
 mod accounts;
+mod admin;
 mod catalogue;
 mod conversations;
 mod coupons;
@@ -27,5 +28,6 @@ mod shops;
 mod users;
 mod withdrawals;
 
+pub use admin::appoint as appoint_administrator;
 pub use server::{Server, serve};
 pub use state::App;

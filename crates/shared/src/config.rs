@@ -5,13 +5,17 @@
 //! it wants.
 
 use std::{
+    collections::HashSet,
     fmt,
     net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use crate::money::{Money, Percent};
+use crate::{
+    auth::MAX_PASSWORD_BYTES,
+    money::{Money, Percent},
+};
 
 /// Each setting with its aliases first, then its legacy name; for `.env.example` and its test.
 pub const NAMES: &[&str] = &[
@@ -271,7 +275,7 @@ pub struct Config {
     pub realtime_adapter: RealtimeAdapter,
     /// Redis, if that is the adapter.
     pub redis_url: Option<String>,
-    /// The first administrator.
+    /// The first administrator: e-mail address, and the password of an account that has to be made.
     pub admin: Option<(String, Secret)>,
     /// Demo data in an empty embedded database.
     pub demo: bool,
@@ -596,10 +600,7 @@ fn assemble<F: Fn(&str) -> Option<String>>(read: &mut Reader<F>) -> Config {
             })
             .unwrap_or(RealtimeAdapter::Local),
         redis_url: read.opt(&["REDIS_URL"]),
-        admin: read
-            .opt(&["ADMIN_EMAIL"])
-            .zip(read.opt(&["ADMIN_PASSWORD"]))
-            .map(|(email, password)| (email, Secret::new(password))),
+        admin: admin(read),
         demo: read.switch("DEMO", true) && !production,
         log_format: read
             .parsed(&["LOG_FORMAT"], "text or json", |v| match v {
@@ -618,6 +619,25 @@ fn percent<F: Fn(&str) -> Option<String>>(read: &mut Reader<F>, name: &'static s
         Percent::parse(v).ok().filter(|p| *p >= Percent::default() && *p <= Percent::HUNDRED)
     })
     .unwrap_or(Percent::whole(10))
+}
+
+fn admin<F: Fn(&str) -> Option<String>>(read: &mut Reader<F>) -> Option<(String, Secret)> {
+    let names = [read.opt(&["ADMIN_EMAIL"]).is_some(), read.opt(&["ADMIN_PASSWORD"]).is_some()];
+    let missing = match names {
+        [true, false] => Some(("ADMIN_PASSWORD", "a password, since ADMIN_EMAIL is set")),
+        [false, true] => Some(("ADMIN_EMAIL", "an e-mail address, since ADMIN_PASSWORD is set")),
+        _ => None,
+    };
+    if let Some((name, want)) = missing {
+        read.bad.push(BadSetting { name, got: "nothing".to_owned(), want: want.to_owned() });
+    }
+    let email = read.parsed(&["ADMIN_EMAIL"], "an e-mail address", |v| {
+        let (person, host) = v.rsplit_once('@')?;
+        let plausible = !person.is_empty() && !host.is_empty() && v.len() <= 254;
+        let clean = !v.contains(|c: char| c.is_whitespace() || c.is_control());
+        (plausible && clean).then(|| v.to_owned())
+    });
+    email.zip(read.opt(&["ADMIN_PASSWORD"]).map(Secret::new))
 }
 
 fn smtp<F: Fn(&str) -> Option<String>>(read: &mut Reader<F>) -> Option<Smtp> {
@@ -679,12 +699,31 @@ fn check(config: &Config, bad: &mut Vec<BadSetting>) {
             refuse("SMTP_HOST", "nothing", "a mail server in production: sign-up needs it");
         }
     }
+    if let Some((_, password)) = &config.admin {
+        if !(4..=MAX_PASSWORD_BYTES).contains(&password.expose().len()) {
+            refuse("ADMIN_PASSWORD", "a password of another length", "from 4 to 72 bytes");
+        } else if config.is_production() && is_guessable(password.expose()) {
+            refuse(
+                "ADMIN_PASSWORD",
+                "a password that can be guessed",
+                "at least 12 characters in production, and not a usual one",
+            );
+        }
+    }
     if config.cookie_same_site == SameSite::None && !config.is_production() {
         refuse("COOKIE_SAMESITE", "`none`", "lax or strict outside production, where cookies are not Secure");
     }
     if config.realtime_adapter == RealtimeAdapter::Redis && config.redis_url.is_none() {
         refuse("REDIS_URL", "nothing", "the address of Redis, since REALTIME_ADAPTER is redis");
     }
+}
+
+/// Whether it is among the first that anybody would try.
+fn is_guessable(password: &str) -> bool {
+    let usual = ["password", "passw0rd", "changeme", "change-me", "admin", "secret", "qwerty", "123456"];
+    let lower = password.to_lowercase();
+    let different: HashSet<char> = lower.chars().collect();
+    lower.chars().count() < 12 || different.len() < 5 || usual.iter().any(|word| lower.starts_with(word))
 }
 
 #[cfg(test)]
@@ -746,6 +785,36 @@ mod tests {
             ("SMTP_HOST", "mail"),
         ]);
         assert!(error.unwrap_err().to_string().contains("guessed"));
+    }
+
+    #[test]
+    fn an_administrator_has_an_address_and_in_production_a_password_that_nobody_guesses() {
+        let error = with(&[("ADMIN_EMAIL", "root@example.com")]).unwrap_err().to_string();
+        assert!(error.contains("ADMIN_PASSWORD: got nothing"), "{error}");
+        let error = with(&[("ADMIN_PASSWORD", "correct horse")]).unwrap_err().to_string();
+        assert!(error.contains("ADMIN_EMAIL: got nothing"), "{error}");
+        for email in ["root", "@example.com", "a b@example.com"] {
+            let error = with(&[("ADMIN_EMAIL", email), ("ADMIN_PASSWORD", "pass")]).unwrap_err();
+            assert_eq!(error.0.len(), 1, "{error}");
+        }
+        let config = with(&[("ADMIN_EMAIL", "root@example.com"), ("ADMIN_PASSWORD", "pass")]).unwrap();
+        assert_eq!(config.admin.unwrap().0, "root@example.com");
+        let in_production = |password: &str| {
+            with(&[
+                ("APP_ENV", "production"),
+                ("JWT_SECRET_KEY", "0123456789abcdef0123"),
+                ("DB_URL", "mongodb://db/souk"),
+                ("SMTP_HOST", "mail"),
+                ("ADMIN_EMAIL", "root@example.com"),
+                ("ADMIN_PASSWORD", password),
+            ])
+        };
+        for weak in ["pass", "short one", "aaaaaaaaaaaaaaaa", "Password2026!", "administrator"] {
+            let error = in_production(weak).unwrap_err().to_string();
+            assert!(error.contains("ADMIN_PASSWORD") && !error.contains(weak), "{error}");
+        }
+        assert!(in_production(&"x".repeat(73)).is_err());
+        assert!(in_production("correct horse battery").is_ok());
     }
 
     #[test]

@@ -115,6 +115,7 @@ async fn start(config: &Arc<Config>, parts: Parts) -> anyhow::Result<Started> {
         Some(listener) => {
             let app = api::App::new(Arc::clone(config), database.db.clone(), clock.clone())?;
             services.extend(app.services());
+            api::appoint_administrator(&app).await.context("the administrator cannot be appointed")?;
             if database.embedded.is_some() {
                 let demo = demo::plant(&database.db, config, &clock, &app.hasher);
                 services.extend(demo.await?.iter().flat_map(demo::Demo::rows));

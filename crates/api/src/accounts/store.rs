@@ -8,7 +8,7 @@ use shared::{
     db::Db,
     id::Id,
     migrate::email_collation,
-    model::{Outbox, OutboxJob, PendingRegistration, Picture},
+    model::{Outbox, OutboxJob, PendingRegistration, Picture, User},
 };
 
 use super::Account;
@@ -152,6 +152,11 @@ fn new_password(hash: &str) -> Document {
         "$inc": { "ver": 1_i64 },
         "$unset": { "resetPasswordToken": "", "resetPasswordTime": "" },
     }
+}
+
+/// Gives a shopper's account another role.
+pub(crate) async fn set_role(db: &Db, id: Id<User>, role: &str) -> mongodb::error::Result<()> {
+    db.of::<User>().update_one(doc! { "_id": id }, doc! { "$set": { "role": role } }).await.map(drop)
 }
 
 /// Ends every session of an account.

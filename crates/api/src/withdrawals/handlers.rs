@@ -1,14 +1,18 @@
 use actix_web::HttpResponse;
-use shared::money::Money;
+use shared::{model::Withdrawal, money::Money};
 
-use super::{store, wire};
+use super::{rules, store, wire};
 use crate::{
+    accounts::rules as account_rules,
     error::{Error, Result},
-    extract::Json,
+    extract::{Json, PathId, Query},
     idempotency::{self, Answer, Key},
-    identity::Seller,
+    identity::{Admin, Seller},
     state::State,
 };
+
+/// A reason is something to read, not a letter.
+const LONGEST_REASON: usize = 500;
 
 /// `POST /api/withDraw/create-withdraw-request`: a shop asks to be paid out.
 pub(super) async fn create(
@@ -43,4 +47,54 @@ pub(super) async fn create(
 pub(super) async fn of_shop(Seller(shop): Seller, state: State) -> Result<HttpResponse> {
     let withdraws = store::of_shop(&state.db, shop).await?.into_iter().map(Into::into).collect();
     Ok(HttpResponse::Ok().json(wire::WithdrawalList { success: true, withdraws }))
+}
+
+/// `GET /api/withDraw/get-all-withdraw-request`: every shop's requests, newest first.
+pub(super) async fn all(_: Admin, query: Query, state: State) -> Result<HttpResponse> {
+    let wanted = match query.text("status") {
+        Some(text) => Some(rules::State::of(text).ok_or(Error::field("status", wire::STATES))?),
+        None => None,
+    };
+    let before = match query.text("cursor") {
+        Some(text) => Some(text.parse().or(Err(Error::field("cursor", wire::CURSOR)))?),
+        None => None,
+    };
+    let (page, more) = store::all(&state.db, wanted, before, query.limit()?).await?;
+    let next_cursor = page.last().filter(|_| more).map(|last| last.id.hex());
+    let withdraws = page.into_iter().map(Into::into).collect();
+    Ok(HttpResponse::Ok().json(wire::AllWithdrawals { success: true, withdraws, next_cursor }))
+}
+
+/// `PUT /api/withDraw/update-withdraw-request/{id}`: an administrator has paid it out, or rejects it.
+pub(super) async fn decide(
+    admin: Admin,
+    id: PathId<Withdrawal>,
+    body: Json<wire::Decision>,
+    state: State,
+) -> Result<HttpResponse> {
+    let chosen = match (&body.status, &body.seller_id) {
+        // Clients that know of nothing but approval name the shop alone.
+        (None, Some(_)) => Some(rules::State::Succeeded),
+        (Some(Some(text)), _) => rules::State::of(text).filter(|to| *to != rules::State::Processing),
+        _ => None,
+    };
+    let to = chosen.ok_or(Error::field("status", wire::DECISIONS))?;
+    let reason = match body.reason.as_deref().map(str::trim).filter(|reason| !reason.is_empty()) {
+        Some(reason) => Some(
+            account_rules::line(Some(reason), LONGEST_REASON, wire::REASON)
+                .map_err(|why| Error::field("reason", why))?,
+        ),
+        None => None,
+    };
+    let decision = store::Decision {
+        id: *id,
+        to,
+        reason,
+        seller: body.seller_id.clone(),
+        admin,
+        currency: state.config.currency.clone(),
+        now: state.clock.now(),
+    };
+    let decided = store::decide(&state.db, &state.outbox, decision).await?;
+    Ok(HttpResponse::Ok().json(wire::Decided::from(decided)))
 }

@@ -1,11 +1,19 @@
-//! Paying shops out: a request takes its amount from the balance at once, and never more than is there.
+//! Paying shops out: a request takes its amount from the balance at once, and never more than is
+//! there. Then an administrator, never the shop itself, says that it is paid out, or rejects it,
+//! which puts the money back.
 
 mod handlers;
+mod rules;
 mod store;
 mod wire;
 
-use crate::routes::{Route, get, post};
+use crate::routes::{Route, get, post, put};
 
 pub(crate) fn routes() -> Vec<Route> {
-    vec![post("/create-withdraw-request", handlers::create), get("/get-withdraw-requests", handlers::of_shop)]
+    vec![
+        post("/create-withdraw-request", handlers::create),
+        get("/get-withdraw-requests", handlers::of_shop),
+        get("/get-all-withdraw-request", handlers::all),
+        put("/update-withdraw-request/{id}", handlers::decide),
+    ]
 }

@@ -1,6 +1,14 @@
-use serde::{Deserialize, Serialize};
-use shared::{clock::iso, model::Withdrawal, money::Money};
+use serde::{Deserialize, Deserializer, Serialize};
+use shared::{
+    clock::iso,
+    model::{WithdrawMethod, Withdrawal},
+    money::Money,
+};
 
+use super::{
+    rules::{NotFrom, State},
+    store,
+};
 use crate::{error::Refusal, extract::loose};
 
 /// `POST /api/withDraw/create-withdraw-request`
@@ -8,6 +16,21 @@ use crate::{error::Refusal, extract::loose};
 pub(super) struct NewWithdrawal {
     #[serde(default, deserialize_with = "loose")]
     pub amount: Option<String>,
+}
+
+/// `PUT /api/withDraw/update-withdraw-request/{id}`
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Decision {
+    /// Absent is something else than `null` or empty: nobody chose then.
+    #[serde(default, deserialize_with = "present")]
+    pub status: Option<Option<String>>,
+    pub reason: Option<String>,
+    pub seller_id: Option<String>,
+}
+
+fn present<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Option<String>>, D::Error> {
+    Option::<String>::deserialize(d).map(Some)
 }
 
 #[derive(Serialize)]
@@ -21,6 +44,10 @@ pub(super) struct WithdrawalReply {
     created_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     updated_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decided_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
     #[serde(rename = "__v")]
     version: i64,
 }
@@ -38,9 +65,11 @@ impl From<Withdrawal> for WithdrawalReply {
         Self {
             seller: SellerReply { id: withdrawal.seller.id.hex(), name: withdrawal.seller.name },
             amount: withdrawal.amount,
-            status: withdrawal.status,
+            status: status(withdrawal.status),
             created_at: iso(withdrawal.created_at.unwrap_or_else(|| withdrawal.id.made_at())),
             updated_at: withdrawal.updated_at.map(iso),
+            decided_at: withdrawal.decided_at.map(iso),
+            reason: withdrawal.reason,
             version: withdrawal.version,
             id: withdrawal.id.hex(),
         }
@@ -57,6 +86,183 @@ pub(super) struct WithdrawalCreated {
 pub(super) struct WithdrawalList {
     pub success: bool,
     pub withdraws: Vec<WithdrawalReply>,
+}
+
+/// One spelling for each state; what is none stays as it is.
+fn status(stored: String) -> String {
+    State::of(&stored).map_or(stored, |state| state.text().to_owned())
+}
+
+/// A request as administrators see it: they pay it out.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PayoutReply {
+    #[serde(rename = "_id")]
+    id: String,
+    seller: PayeeReply,
+    amount: Money,
+    status: String,
+    created_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decided_by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decided_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    #[serde(rename = "__v")]
+    version: i64,
+}
+
+/// Who is paid, and where to.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PayeeReply {
+    #[serde(rename = "_id")]
+    id: String,
+    name: String,
+    /// `null` where an old request has none.
+    withdraw_method: Option<BankReply>,
+}
+
+/// Unmasked.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct BankReply {
+    bank_name: String,
+    bank_country: String,
+    bank_swift_code: String,
+    bank_account_number: String,
+    bank_holder_name: String,
+    bank_address: String,
+}
+
+impl From<WithdrawMethod> for BankReply {
+    fn from(method: WithdrawMethod) -> Self {
+        Self {
+            bank_name: method.bank_name,
+            bank_country: method.bank_country,
+            bank_swift_code: method.bank_swift_code,
+            bank_account_number: method.bank_account_number,
+            bank_holder_name: method.bank_holder_name,
+            bank_address: method.bank_address,
+        }
+    }
+}
+
+impl From<Withdrawal> for PayoutReply {
+    fn from(withdrawal: Withdrawal) -> Self {
+        let seller = withdrawal.seller;
+        Self {
+            seller: PayeeReply {
+                id: seller.id.hex(),
+                name: seller.name,
+                withdraw_method: seller.method.map(Into::into),
+            },
+            amount: withdrawal.amount,
+            status: status(withdrawal.status),
+            created_at: iso(withdrawal.created_at.unwrap_or_else(|| withdrawal.id.made_at())),
+            updated_at: withdrawal.updated_at.map(iso),
+            decided_by: withdrawal.decided_by.map(|admin| admin.hex()),
+            decided_at: withdrawal.decided_at.map(iso),
+            reason: withdrawal.reason,
+            version: withdrawal.version,
+            id: withdrawal.id.hex(),
+        }
+    }
+}
+
+/// A page of them.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct AllWithdrawals {
+    pub success: bool,
+    pub withdraws: Vec<PayoutReply>,
+    /// Leads to the next page; there is none on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<String>,
+}
+
+/// What became of a decision.
+#[derive(Serialize)]
+pub(super) struct Decided {
+    success: bool,
+    message: String,
+    withdraw: PayoutReply,
+}
+
+impl From<store::Decided> for Decided {
+    fn from(decided: store::Decided) -> Self {
+        let store::Decided { withdrawal, returned, changed } = decided;
+        let withdraw = PayoutReply::from(withdrawal);
+        let message = match withdraw.status.as_str() {
+            _ if !changed => format!("Nothing to do: the withdrawal is {} already", withdraw.status),
+            "Rejected" if returned == Money::ZERO => {
+                "The withdrawal is rejected. Nothing was put back on the balance, because the ledger has no entry \
+                 that took it: the request is the former server's, so please clear it up with the shop"
+                    .to_owned()
+            }
+            "Rejected" => format!("The withdrawal is rejected, and {returned} is back on the balance"),
+            _ => "The withdrawal is marked as paid out".to_owned(),
+        };
+        Self { success: true, message, withdraw }
+    }
+}
+
+/// Subject and text of the mail that tells the shop.
+pub(super) fn mail(decided: &store::Decided, to: State, currency: &str) -> (String, String) {
+    let withdrawal = &decided.withdrawal;
+    let asked = iso(withdrawal.created_at.unwrap_or_else(|| withdrawal.id.made_at()));
+    let amount = format!("{} {currency}", withdrawal.amount);
+    let (subject, fate) = match to {
+        State::Rejected if decided.returned == Money::ZERO => (
+            "Your withdrawal was rejected",
+            "was rejected. It was asked for some time ago, before your balance was kept as it is today, so \
+             nothing was put back by itself. Please answer us if you miss money"
+                .to_owned(),
+        ),
+        State::Rejected => (
+            "Your withdrawal was rejected",
+            format!("was rejected, and {} {currency} is back on your balance", decided.returned),
+        ),
+        _ => ("Your withdrawal was paid out", "was approved and is on its way to your bank".to_owned()),
+    };
+    let reason = withdrawal.reason.as_ref().map(|why| format!("\nReason: {why}\n")).unwrap_or_default();
+    let text =
+        format!("Hello,\n\nyour withdrawal of {amount}, asked for at {asked}, {fate}.\n{reason}\nSouk\n");
+    (subject.to_owned(), text)
+}
+
+pub(super) const STATES: &str = "must be Processing, Succeeded or Rejected";
+pub(super) const DECISIONS: &str = "must be Succeeded or Rejected";
+pub(super) const REASON: &str = "must be one line of at most 500 characters";
+pub(super) const CURSOR: &str = "must be the nextCursor of the page before";
+
+pub(super) const NOT_FOUND: Refusal =
+    Refusal::not_found("withdrawal_not_found", "There is no such withdrawal");
+pub(super) const FOUR_EYES: Refusal = Refusal::forbidden(
+    "four_eyes",
+    "This is the withdrawal of your own shop: another administrator has to decide about it",
+);
+pub(super) const OTHER_SELLER: Refusal = Refusal::conflict(
+    "other_seller",
+    "This withdrawal belongs to another shop than the sellerId names. Please reload the list",
+);
+pub(super) const NOT_PAYABLE: Refusal = Refusal::conflict(
+    "not_payable",
+    "This withdrawal names no shop that still exists, or no amount that can be paid; it can only be rejected",
+);
+pub(super) const UNREADABLE: Refusal =
+    Refusal::conflict("unknown_state", "The state of this withdrawal cannot be read; nothing was changed");
+
+/// Names both states.
+pub(super) fn not_from(refused: NotFrom) -> Refusal {
+    Refusal::conflict("wrong_status", "The withdrawal cannot go there").saying(format!(
+        "This withdrawal is {}, and cannot become {} any more",
+        refused.from,
+        refused.to.text()
+    ))
 }
 
 pub(super) const NO_METHOD: Refusal = Refusal::conflict(

@@ -7,7 +7,7 @@ use crate::{
     db::Db,
     id::Id,
     lenient,
-    model::{Shop, Stored, User},
+    model::{Shop, Stored, User, is_admin},
 };
 
 /// The session tokens that came with a request or a socket's handshake.
@@ -127,7 +127,7 @@ async fn look_up(
     match kind {
         Kind::User => {
             identity.user = Some(id.cast());
-            identity.admin = account.role == "Admin";
+            identity.admin = is_admin(&account.role);
         }
         Kind::Seller => identity.shop = Some(id.cast()),
     }

@@ -111,7 +111,13 @@ fn all() -> Vec<(&'static str, Vec<IndexModel>)> {
                 ),
             ],
         ),
-        ("withdraws", vec![plain("withdraws_seller", doc! { "seller._id": 1, "createdAt": -1 })]),
+        (
+            "withdraws",
+            vec![
+                plain("withdraws_seller", doc! { "seller._id": 1, "createdAt": -1 }),
+                plain("withdraws_status", doc! { "status": 1, "_id": -1 }),
+            ],
+        ),
         ("payments", vec![plain("payments_order", doc! { "orders": 1 })]),
         ("pendingregistrations", vec![ttl("pendingregistrations_ttl", "expiresAt")]),
         ("idempotencykeys", vec![ttl("idempotencykeys_ttl", "expiresAt")]),

@@ -7,6 +7,13 @@ use crate::{clock::Timestamp, id::Id, lenient, money::Money};
 pub const ROLE_USER: &str = "user";
 /// The role the old server gives every shop.
 pub const ROLE_SELLER: &str = "seller";
+/// The role of an administrator.
+pub const ROLE_ADMIN: &str = "Admin";
+
+/// Whether a role is an administrator's. Old data may write it in capitals.
+pub fn is_admin(role: &str) -> bool {
+    role.eq_ignore_ascii_case(ROLE_ADMIN)
+}
 
 /// A picture at the media host: `public_id` names it there, `url` shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,7 +53,7 @@ pub struct User {
     /// Saved delivery addresses.
     #[serde(deserialize_with = "lenient::list")]
     pub addresses: Vec<Address>,
-    /// [`ROLE_USER`], or `Admin`.
+    /// [`ROLE_USER`], or [`ROLE_ADMIN`].
     #[serde(deserialize_with = "lenient::text")]
     pub role: String,
     /// Profile picture.
@@ -267,7 +274,7 @@ pub struct Transaction {
     /// Positive for credits, negative for debits.
     #[serde(deserialize_with = "lenient::money")]
     pub amount: Money,
-    /// `Processing`, `Succeeded`, `Rejected`, `Credited`, `Refunded`.
+    /// `Processing`, `Succeeded`, `Rejected`, `Credited`, `Refunded`, `Returned`.
     #[serde(deserialize_with = "lenient::text")]
     pub status: String,
     /// When it was entered.

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Shop, Stored, WithdrawMethod};
+use super::{Shop, Stored, User, WithdrawMethod};
 use crate::{clock::Timestamp, id::Id, lenient, money::Money};
 
 /// A shop's request to be paid out (`withdraws`).
@@ -33,6 +33,19 @@ pub struct Withdrawal {
         skip_serializing_if = "Option::is_none"
     )]
     pub updated_at: Option<Timestamp>,
+    /// The administrator who decided.
+    #[serde(rename = "decidedBy", skip_serializing_if = "Option::is_none")]
+    pub decided_by: Option<Id<User>>,
+    /// When that was.
+    #[serde(
+        rename = "decidedAt",
+        deserialize_with = "lenient::opt_date",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub decided_at: Option<Timestamp>,
+    /// Why, in the administrator's words.
+    #[serde(deserialize_with = "lenient::opt_text", skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Mongoose's version counter.
     #[serde(rename = "__v", deserialize_with = "lenient::int")]
     pub version: i64,

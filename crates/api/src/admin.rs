@@ -1,0 +1,67 @@
+//! Administrators: so far, how the first of them comes to be.
+
+use shared::{
+    auth::digest,
+    db::duplicate_key,
+    id::Id,
+    model::{ROLE_ADMIN, User, is_admin},
+};
+use tracing::{error, info, warn};
+
+use crate::{accounts::store, state::App};
+
+/// Sees to it that the account of `ADMIN_EMAIL` is an administrator's: one that exists is promoted and
+/// keeps its password, otherwise one is made with `ADMIN_PASSWORD`. Doing it again, also on several
+/// nodes at once, changes nothing.
+pub async fn appoint(app: &App) -> anyhow::Result<()> {
+    let Some((email, password)) = &app.config.admin else { return Ok(()) };
+    if promote(app, email).await? {
+        return Ok(());
+    }
+    let user = User {
+        id: id_of(email),
+        name: "Administrator".to_owned(),
+        email: email.clone(),
+        password: app.hasher.hash(password.expose().to_owned()).await?,
+        role: ROLE_ADMIN.to_owned(),
+        created_at: Some(app.clock.now()),
+        ..User::default()
+    };
+    match app.db.of::<User>().insert_one(user).await {
+        Ok(_) => info!(email, "an administrator's account was made, with ADMIN_PASSWORD"),
+        Err(failure) if duplicate_key(&failure).is_none() => return Err(failure.into()),
+        // Another node was faster, or somebody signed up just now.
+        Err(_) if promote(app, email).await? => {}
+        Err(_) => error!(
+            email,
+            "there is no administrator: the account that was once made for this address has another \
+             address now. Name that one in ADMIN_EMAIL"
+        ),
+    }
+    Ok(())
+}
+
+/// Makes the account of an address an administrator's; false if there is none.
+async fn promote(app: &App, email: &str) -> anyhow::Result<bool> {
+    let accounts = store::of_email::<User>(&app.db, email).await?;
+    // Of legacy duplicates the oldest, which is the one that logs in first.
+    let Some(user) = accounts.first() else { return Ok(false) };
+    if user.blocked {
+        warn!(email, "the account of ADMIN_EMAIL is blocked: nobody can log in to it");
+    }
+    if !is_admin(&user.role) {
+        store::set_role(&app.db, user.id, ROLE_ADMIN).await?;
+        info!(
+            email,
+            "this account is an administrator's now. It keeps its password: ADMIN_PASSWORD has no effect"
+        );
+    }
+    Ok(true)
+}
+
+/// The same for everybody who makes an account of this address, so that two nodes cannot make two also
+/// where legacy duplicates stand in the way of the unique index.
+fn id_of(email: &str) -> Id<User> {
+    let digest = digest(&email.to_lowercase());
+    digest.get(..24).and_then(|hex| hex.parse().ok()).unwrap_or_else(Id::new)
+}
