@@ -130,10 +130,10 @@ fn unsigned(token: &str) -> String {
     format!("eyJhbGciOiJub25lIiwidHlwIjoiSldUIn0.{}.", token.split('.').nth(1).unwrap())
 }
 
-/// Cookies that prove a shopper and a shop, both new: some operations end every session of whoever calls.
+/// Cookies that prove an administrator and a shop, both new: some operations end every session of whoever calls.
 async fn sessions(app: &TestApp) -> String {
     let name = Id::<()>::new().hex();
-    let (user, shop) = (app.buyer(&name).await, app.seller(&name).await);
+    let (user, shop) = (app.admin(&name).await, app.seller(&name).await);
     format!("{USER_COOKIE}={}; {SELLER_COOKIE}={}", user.token, shop.token)
 }
 
