@@ -25,6 +25,7 @@ mod orders;
 mod products;
 mod realtime;
 mod reviews;
+mod selftest;
 mod settings;
 mod shops;
 mod users;

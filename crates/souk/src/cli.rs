@@ -5,7 +5,7 @@ use std::{io::Write as _, process::ExitCode};
 use clap::{Parser, Subcommand};
 use shared::{config::Config, telemetry};
 
-use crate::{doctor, migrate, run};
+use crate::{doctor, migrate, run, selftest};
 
 /// A marketplace server: an HTTP API, a chat server and the database under both.
 ///
@@ -27,6 +27,8 @@ enum Command {
     Migrate,
     /// Try every configured service and say in words what is wrong
     Doctor,
+    /// Race and crash this installation in a scratch database, and print what held
+    Selftest(selftest::Options),
 }
 
 /// Reads the command line and the settings, and does what they say.
@@ -49,7 +51,9 @@ fn run(command: Option<Command>) -> anyhow::Result<ExitCode> {
     let config = Config::from_env();
     // Before anything could fail: what fails should be in the log.
     if let Ok(config) = &config {
-        telemetry::init_logs(config.log_format, &config.log_filter);
+        // The self-test tells in its table what went wrong; what it kills would fill the log with complaints.
+        let quiet = matches!(command, Some(Command::Selftest(_)));
+        telemetry::init_logs(config.log_format, if quiet { "off" } else { &config.log_filter });
         telemetry::init_metrics();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -60,6 +64,7 @@ fn run(command: Option<Command>) -> anyhow::Result<ExitCode> {
             Some(Command::Realtime) => run::serve(config?, run::Parts::CHAT).await,
             Some(Command::Migrate) => migrate::migrate(config?).await,
             Some(Command::Doctor) => doctor::examine(config).await,
+            Some(Command::Selftest(options)) => selftest::run(config?, options).await,
         }
     })
 }

@@ -8,4 +8,5 @@ mod doctor;
 pub mod embedded;
 mod migrate;
 mod run;
+mod selftest;
 mod signals;

@@ -7,7 +7,7 @@
 //! * `replica` turns the running server into a replica set with a primary.
 
 mod binary;
-mod process;
+pub(crate) mod process;
 mod replica;
 mod supervise;
 
@@ -114,6 +114,21 @@ impl From<anyhow::Error> for Failed {
     }
 }
 
+/// The program that [`start`] would run; fetched if need be.
+///
+/// # Errors
+/// If none can be had; the message names the ways out.
+pub async fn program(options: &Options) -> anyhow::Result<PathBuf> {
+    binary::locate(options).await
+}
+
+/// The connection string of the database that another process runs on this data directory, to be used when
+/// [`start`] says [`InUse`].
+#[must_use]
+pub fn uri_of_running(options: &Options) -> Option<String> {
+    remembered_port(options).map(|port| uri(port, "souk"))
+}
+
 async fn start_once(options: &Options, program: &Path) -> Result<EmbeddedMongo, Failed> {
     let port = match options.port {
         Some(port) => port,
@@ -166,6 +181,13 @@ impl EmbeddedMongo {
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
         self.supervisor.pid()
+    }
+
+    /// Kills the server in the middle of its work, as a crash would: it is started again.
+    pub fn crash(&self) {
+        if let Some(pid) = self.pid() {
+            process::kill(pid);
+        }
     }
 
     /// Shuts the server down and waits for its end: cleanly, or by force when it takes too long.

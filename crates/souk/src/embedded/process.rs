@@ -1,4 +1,4 @@
-//! The two system calls that the standard library has no safe form of.
+//! The three system calls that the standard library has no safe form of.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use tokio::process::{Child, Command};
 
 /// Makes the child die with the **thread** that starts it, so that no database outlives a killed Souk. The kernel
 /// looks at the thread and not at the process: start the child from a thread that lives as long as it should.
-pub(super) fn die_with_this_thread(command: &mut Command) {
+pub(crate) fn die_with_this_thread(command: &mut Command) {
     let parent = std::process::id();
     let hook = move || {
         // SAFETY: both calls only read or set attributes of the calling process; neither touches memory.
@@ -33,12 +33,22 @@ pub(super) fn die_with_this_thread(command: &mut Command) {
 }
 
 /// Asks the process to end, as `kill` does.
-pub(super) fn terminate(child: &Child) {
+pub(crate) fn terminate(child: &Child) {
     // `id` is `None` once the child has been waited for, so the number cannot belong to another process yet.
     let Some(pid) = child.id().and_then(|pid| libc::pid_t::try_from(pid).ok()) else { return };
     // SAFETY: `kill` touches no memory.
     #[expect(unsafe_code, reason = "the standard library can only kill a child, not ask it to shut down")]
     unsafe {
         libc::kill(pid, libc::SIGTERM);
+    }
+}
+
+/// Kills the process of a child that has not been waited for.
+pub(crate) fn kill(pid: u32) {
+    let Ok(pid) = libc::pid_t::try_from(pid) else { return };
+    // SAFETY: `kill` touches no memory.
+    #[expect(unsafe_code, reason = "the child belongs to a supervisor that is not to know of it")]
+    unsafe {
+        libc::kill(pid, libc::SIGKILL);
     }
 }
