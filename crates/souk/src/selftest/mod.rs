@@ -4,7 +4,7 @@
 //! the trial ends, with API servers of this very program as child processes. They speak HTTP as clients do and judge by
 //! the answers and by the documents.
 //!
-//! * `stage` is where a trial takes place: scratch database, servers, people;
+//! * `stage` is where a trial takes place: scratch database and servers; `people` are who acts there;
 //! * `client` speaks HTTP, `verdict` counts answers and differences, `chance` is repeatable randomness;
 //! * `races`, `carts`, `money`, `refunds`, `storm` and `crash` are the trials.
 
@@ -13,6 +13,7 @@ mod chance;
 mod client;
 mod crash;
 mod money;
+mod people;
 mod races;
 mod refunds;
 mod stage;
