@@ -1,6 +1,7 @@
 //! The black-box tests, one file a domain.
 
 mod admin;
+mod balance;
 mod books;
 mod client_quirks;
 mod compat;

@@ -112,6 +112,33 @@ impl Db {
             tokio::time::sleep(jitter(attempt)).await;
         }
     }
+
+    /// Lets `read` see everything as of one moment. It may run several times: the server gives a moment
+    /// up when an index is made meanwhile.
+    pub async fn snapshot<T, F>(&self, mut read: F) -> Result<T, Error>
+    where
+        F: for<'s> FnMut(&'s mut ClientSession) -> TxFuture<'s, T, Error> + Send,
+    {
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let mut session = self.client.start_session().snapshot(true).await?;
+            match read(&mut session).await {
+                Err(error) if attempt < 5 && is_moment_lost(&error) => {
+                    tokio::time::sleep(jitter(attempt)).await;
+                }
+                result => return result,
+            }
+        }
+    }
+}
+
+/// Whether the server cannot show the moment of a snapshot any more.
+fn is_moment_lost(error: &Error) -> bool {
+    const SNAPSHOT_TOO_OLD: i32 = 239;
+    const SNAPSHOT_UNAVAILABLE: i32 = 246;
+    matches!(&*error.kind, ErrorKind::Command(refused)
+        if [SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE].contains(&refused.code))
 }
 
 /// Commits, again and again for a while when the answer was lost.

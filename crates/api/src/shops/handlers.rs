@@ -6,11 +6,11 @@ use shared::{
     model::{PendingAccount, Shop, WithdrawMethod},
 };
 
-use super::{rules, store, wire};
+use super::{rules, statement::Cursor, store, wire};
 use crate::{
     accounts::{self, rules as account_rules, rules::Checks, wire as account_wire, with_cookies},
     error::{Error, Result},
-    extract::{AnyPathId, Json, PathId},
+    extract::{AnyPathId, Json, PathId, Query},
     idempotency::Key,
     identity::{Caller, Seller, ended_cookies},
     media::{Form, FormLimits},
@@ -80,6 +80,18 @@ pub(super) async fn log_in(body: Json<account_wire::LogIn>, state: State) -> Res
 pub(super) async fn own(seller: Seller, state: State) -> Result<HttpResponse> {
     let shop = store::find(&state.db, seller.0).await?;
     Ok(HttpResponse::Created().json(own_reply(&state, shop)?))
+}
+
+/// `GET /api/shop/balance`: every cent of it, from the ledger.
+pub(super) async fn balance(Seller(shop): Seller, query: Query, state: State) -> Result<HttpResponse> {
+    let before = match query.text("cursor") {
+        Some(text) => Some(
+            Cursor::parse(text).ok_or(Error::field("cursor", "must be the nextCursor of the page before"))?,
+        ),
+        None => None,
+    };
+    let statement = store::statement(&state.db, shop, before.as_ref(), query.limit()?).await?;
+    Ok(HttpResponse::Ok().json(wire::Balance::of(&state.config, statement)))
 }
 
 /// `GET /api/shop/logout-seller`: succeeds whoever calls, also with a session that is none.

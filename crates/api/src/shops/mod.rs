@@ -4,6 +4,7 @@
 
 mod handlers;
 mod rules;
+mod statement;
 pub(crate) mod store;
 pub(crate) mod wire;
 
@@ -17,6 +18,7 @@ pub(crate) fn routes() -> Vec<Route> {
         post("/seller/activation", handlers::activate),
         post("/shop-login", handlers::log_in),
         get("/getSeller", handlers::own),
+        get("/balance", handlers::balance),
         get("/logout-seller", handlers::log_out),
         put("/logout-everywhere", handlers::log_out_everywhere),
         put("/update-seller-avatar", handlers::update_avatar),

@@ -8,7 +8,11 @@ use shared::{
     money::Money,
 };
 
-use super::rules;
+use super::{
+    rules,
+    statement::{Cause, Movement, Totals},
+    store::Statement,
+};
 use crate::{accounts::Account as _, error::Refusal, extract::loose, media::wire::PictureReply};
 
 pub(crate) const SHOP_NOT_FOUND: Refusal = Refusal::not_found("shop_not_found", "There is no such shop");
@@ -251,4 +255,90 @@ pub(crate) struct PageShop {
 pub(crate) struct Info {
     pub success: bool,
     pub seller: Option<ShopReply>,
+}
+
+/// `GET /api/shop/balance`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Balance {
+    success: bool,
+    currency: String,
+    balance: Money,
+    totals: TotalsReply,
+    entries: Vec<MovementReply>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct TotalsReply {
+    opening: Money,
+    earned: Money,
+    fees: Money,
+    refunded: Money,
+    withdrawn: Money,
+    other: Money,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct MovementReply {
+    id: String,
+    kind: &'static str,
+    at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    withdrawal_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gross: Option<Money>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fee: Option<Money>,
+    amount: Money,
+    balance: Money,
+}
+
+impl Balance {
+    /// The balance of the same moment as the movements.
+    pub(crate) fn of(config: &Config, statement: Statement) -> Self {
+        let Statement { totals, movements, next } = statement;
+        Self {
+            success: true,
+            currency: config.currency.clone(),
+            balance: totals.balance(),
+            totals: totals.into(),
+            entries: movements.into_iter().map(Into::into).collect(),
+            next_cursor: next.map(|cursor| cursor.text()),
+        }
+    }
+}
+
+impl From<Totals> for TotalsReply {
+    fn from(totals: Totals) -> Self {
+        let Totals { opening, earned, fees, refunded, withdrawn, other } = totals;
+        Self { opening, earned, fees, refunded, withdrawn, other }
+    }
+}
+
+impl From<Movement> for MovementReply {
+    fn from(movement: Movement) -> Self {
+        Self {
+            kind: match movement.cause {
+                Cause::Order => "order",
+                Cause::Refund => "refund",
+                Cause::Withdrawal => "withdrawal",
+                Cause::WithdrawalRejected => "withdrawal rejected",
+                Cause::Opening => "opening",
+                Cause::Other => "other",
+            },
+            at: iso(movement.at),
+            order_id: movement.order.map(|id| id.hex()),
+            withdrawal_id: movement.withdrawal.map(|id| id.hex()),
+            gross: movement.fee.map(|fee| movement.amount + fee),
+            fee: movement.fee,
+            amount: movement.amount,
+            balance: movement.balance,
+            id: movement.id,
+        }
+    }
 }

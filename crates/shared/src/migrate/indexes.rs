@@ -122,7 +122,7 @@ fn all() -> Vec<(&'static str, Vec<IndexModel>)> {
         ("pendingregistrations", vec![ttl("pendingregistrations_ttl", "expiresAt")]),
         ("idempotencykeys", vec![ttl("idempotencykeys_ttl", "expiresAt")]),
         ("outbox", vec![plain("outbox_due", doc! { "dead": 1, "dueAt": 1 })]),
-        ("ledger", vec![plain("ledger_account", doc! { "lines.account": 1, "at": 1 })]),
+        ("ledger", vec![plain("ledger_account", doc! { "lines.account": 1, "at": 1, "_id": 1 })]),
     ]
 }
 
