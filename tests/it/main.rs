@@ -25,6 +25,7 @@ mod migrate;
 mod orders;
 mod products;
 mod realtime;
+mod refunds;
 mod reviews;
 mod selftest;
 mod settings;

@@ -135,6 +135,13 @@ pub struct Node {
     server: Option<api::Server>,
 }
 
+impl Node {
+    /// The application as its handlers see it.
+    pub fn inside(&self) -> Arc<api::App> {
+        self.server.as_ref().unwrap().app()
+    }
+}
+
 impl Drop for Node {
     fn drop(&mut self) {
         if let Some(server) = self.server.take() {

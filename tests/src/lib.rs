@@ -8,6 +8,7 @@
 //! ```
 
 pub mod app;
+pub mod books;
 pub mod browser;
 pub mod contract;
 pub mod legacy;

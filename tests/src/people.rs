@@ -167,7 +167,36 @@ impl TestApp {
     }
 }
 
+impl Buyer {
+    /// Checks a cart out, to be paid on delivery; gives its orders as the API describes them.
+    pub async fn order(&self, cart: &[(&Value, i64)]) -> Vec<Value> {
+        let answer = self.post("/api/order/create-order").json(&in_cash(cart)).await.expect(201);
+        answer["orders"].as_array().unwrap().clone()
+    }
+}
+
+/// A checkout of so many of each listing, to be paid on delivery, as the client sends it.
+pub fn in_cash(cart: &[(&Value, i64)]) -> Value {
+    let line = |(listing, count): &(&Value, i64)| {
+        let mut line = (*listing).clone();
+        line["count"] = json!(count);
+        line
+    };
+    json!({
+        "cart": cart.iter().map(line).collect::<Vec<_>>(),
+        "shippingAddress": { "address1": "1 Elm Street", "address2": "", "country": "PK", "city": "PB" },
+        "totalPrice": null,
+        "paymentInfo": { "type": "Cash on Delivery" },
+    })
+}
+
 impl Seller {
+    /// Moves one of the shop's orders along; gives it as the API describes it then.
+    pub async fn set_status(&self, order: &str, status: &str) -> Value {
+        let path = format!("/api/order/update-order-status/{order}");
+        self.put(&path).json(&json!({ "status": status })).await.expect(200)["order"].clone()
+    }
+
     /// Puts a product on sale through the API, and gives it back as the API describes it.
     pub async fn product(&self, name: &str, price: &str, stock: u32) -> Value {
         let form = self.listing_form(name, price, stock);

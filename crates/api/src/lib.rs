@@ -9,6 +9,7 @@ mod operation;
 mod outbox;
 mod server;
 mod state;
+mod watch;
 
 pub mod mail;
 pub mod media;
@@ -31,3 +32,4 @@ mod withdrawals;
 pub use admin::appoint as appoint_administrator;
 pub use server::{Server, serve};
 pub use state::App;
+pub use watch::expire_unpaid;

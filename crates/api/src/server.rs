@@ -19,6 +19,7 @@ use crate::{
     identity::{conduct, identify},
     outbox, routes,
     state::App,
+    watch,
 };
 
 /// A running API.
@@ -26,14 +27,14 @@ pub struct Server {
     handle: ServerHandle,
     task: JoinHandle<std::io::Result<()>>,
     app: Arc<App>,
-    worker: JoinHandle<()>,
+    workers: [JoinHandle<()>; 2],
     quit: CancellationToken,
 }
 
 /// How long a shutdown waits for requests in progress.
 const GRACE: Duration = Duration::from_secs(20);
 
-/// Starts serving on a bound listener, and the outbox worker with it.
+/// Starts serving on a bound listener, and with it what it does unasked: the outbox and the watch.
 pub fn serve(app: App, listener: TcpListener) -> std::io::Result<Server> {
     let data = web::Data::new(app);
     let app = data.clone().into_inner();
@@ -55,8 +56,11 @@ pub fn serve(app: App, listener: TcpListener) -> std::io::Result<Server> {
     let handle = server.handle();
     let task = tokio::spawn(server);
     let quit = CancellationToken::new();
-    let worker = tokio::spawn(outbox::work(Arc::clone(&app), quit.clone()));
-    Ok(Server { handle, task, app, worker, quit })
+    let workers = [
+        tokio::spawn(outbox::work(Arc::clone(&app), quit.clone())),
+        tokio::spawn(watch::keep(Arc::clone(&app), quit.clone())),
+    ];
+    Ok(Server { handle, task, app, workers, quit })
 }
 
 impl Server {
@@ -74,7 +78,9 @@ impl Server {
         self.handle.stop(true).await;
         self.quit.cancel();
         _ = self.task.await;
-        _ = self.worker.await;
+        for worker in self.workers {
+            _ = worker.await;
+        }
     }
 }
 

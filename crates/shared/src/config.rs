@@ -70,6 +70,7 @@ pub const NAMES: &[&str] = &[
     "SERVICE_FEE_PERCENT",
     "MIN_WITHDRAWAL",
     "DUPLICATE_ORDER_WINDOW",
+    "RESERVATION_TTL",
     "PRESENCE_BROADCAST_LIMIT",
     "RATE_LIMITS",
     "REALTIME_ADAPTER",
@@ -267,6 +268,8 @@ pub struct Config {
     pub min_withdrawal: Money,
     /// Within this time an identical checkout is the same checkout.
     pub duplicate_order_window: Duration,
+    /// How long units wait for an online payment that nobody has confirmed; zero means for ever.
+    pub reservation_ttl: Duration,
     /// Above so many people online, presence goes to contacts only.
     pub presence_broadcast_limit: usize,
     /// Off for benchmarks.
@@ -587,6 +590,7 @@ fn assemble<F: Fn(&str) -> Option<String>>(read: &mut Reader<F>) -> Config {
             })
             .unwrap_or(Money::from_minor(5000)),
         duplicate_order_window: read.duration("DUPLICATE_ORDER_WINDOW", 10),
+        reservation_ttl: read.duration("RESERVATION_TTL", 3 * 86_400),
         presence_broadcast_limit: read
             .parsed(&["PRESENCE_BROADCAST_LIMIT"], "a number of people", |v| v.parse().ok())
             .unwrap_or(200),

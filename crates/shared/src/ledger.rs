@@ -21,9 +21,12 @@ pub const LEGACY: &str = "platform:legacy";
 /// A shop lists no more movements than this; the ledger has them all.
 const LISTED_MOVEMENTS: i32 = 200;
 
+/// How the shops' accounts begin.
+pub const SHOP_PREFIX: &str = "shop:";
+
 /// The account of one shop.
 pub fn shop_account(shop: Id<Shop>) -> String {
-    format!("shop:{shop}")
+    format!("{SHOP_PREFIX}{shop}")
 }
 
 /// One line.

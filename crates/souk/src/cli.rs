@@ -5,7 +5,7 @@ use std::{io::Write as _, process::ExitCode};
 use clap::{Parser, Subcommand};
 use shared::{config::Config, telemetry};
 
-use crate::{doctor, migrate, run, selftest};
+use crate::{doctor, migrate, prove, run, selftest};
 
 /// A marketplace server: an HTTP API, a chat server and the database under both.
 ///
@@ -27,6 +27,8 @@ enum Command {
     Migrate,
     /// Try every configured service and say in words what is wrong
     Doctor,
+    /// Count all money and all units again, from the documents, and fail at one cent or unit of difference
+    Prove,
     /// Race and crash this installation in a scratch database, and print what held
     Selftest(selftest::Options),
 }
@@ -64,6 +66,7 @@ fn run(command: Option<Command>) -> anyhow::Result<ExitCode> {
             Some(Command::Realtime) => run::serve(config?, run::Parts::CHAT).await,
             Some(Command::Migrate) => migrate::migrate(config?).await,
             Some(Command::Doctor) => doctor::examine(config).await,
+            Some(Command::Prove) => prove::prove(config?).await,
             Some(Command::Selftest(options)) => selftest::run(config?, options).await,
         }
     })

@@ -31,6 +31,19 @@ impl Database {
         Ok(Self { db, embedded })
     }
 
+    /// Like [`Database::open`], but beside a running Souk it is that one's database: for commands that only look.
+    pub(crate) async fn reach(config: &Config, app_name: &str) -> anyhow::Result<Self> {
+        match Self::open(config, app_name).await {
+            Err(error) if error.is::<embedded::InUse>() => {
+                let uri = embedded::uri_of_running(&embedded_options(config)).ok_or(error)?;
+                let db = Db::connect(&uri, app_name).await?;
+                wait_for(&db).await.context("the running Souk's MongoDB does not answer")?;
+                Ok(Self { db, embedded: None })
+            }
+            opened => opened,
+        }
+    }
+
     /// Closes the connections, and shuts our own server down. Nothing may use the database any more.
     pub(crate) async fn close(self) {
         self.db.client().clone().shutdown().immediate(true).await;

@@ -11,7 +11,7 @@ use shared::db::Db;
 
 use crate::{
     banner::say,
-    database::{embedded_options, without_password},
+    database::{Database, embedded_options, without_password},
 };
 
 /// A service that has not answered by then does not.
@@ -149,9 +149,10 @@ async fn database(config: &Config) -> Vec<Finding> {
             own.stop().await;
             found
         }
-        Err(error) if error.is::<embedded::InUse>() => {
-            vec![Doubt(format!("not examined, it is in use: {error:#}"))]
-        }
+        Err(error) if error.is::<embedded::InUse>() => match Database::reach(config, "souk-doctor").await {
+            Ok(running) => server(&running.db, "the embedded MongoDB of a running Souk").await,
+            Err(error) => vec![Doubt(format!("not examined, it is in use: {error:#}"))],
+        },
         Err(error) => vec![Bad(format!("{error:#}"))],
     }
 }
@@ -187,8 +188,8 @@ async fn server(db: &Db, name: &str) -> Vec<Finding> {
 async fn books(db: &Db) -> Vec<Finding> {
     match audit::run(db).await {
         Ok(audit) if audit.differences.is_empty() => vec![Good(format!(
-            "the books balance: {} entries, {} shops, every reserved unit",
-            audit.entries, audit.shops
+            "every cent and every unit is accounted for: {} shops, {} orders, {} products and events",
+            audit.shops, audit.orders, audit.listings
         ))],
         Ok(audit) => audit.differences.into_iter().map(Bad).collect(),
         Err(error) => vec![Bad(format!("the books cannot be read: {error}"))],

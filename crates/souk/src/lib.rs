@@ -7,6 +7,7 @@ pub mod demo;
 mod doctor;
 pub mod embedded;
 mod migrate;
+mod prove;
 mod run;
 mod selftest;
 mod signals;

@@ -169,7 +169,7 @@ async fn change(
         default_fee: state.config.service_fee,
         default_shipping: state.config.shipping,
     };
-    match transition::change(&state.db, &state.outbox, change).await? {
+    match transition::change_order(&state.db, &state.outbox, change).await? {
         Some(order) => Ok(wire::OrderReply::of(&state.config, order)),
         None => Err(not_there(state, id).await?),
     }

@@ -18,6 +18,7 @@ mod transition;
 mod wire;
 
 pub(crate) use commit::Checkouts;
+pub(crate) use transition::expire_unpaid;
 
 use crate::routes::{Route, get, post, put};
 

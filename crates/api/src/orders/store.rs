@@ -4,10 +4,11 @@ use bson::{Bson, Document, doc};
 use futures_util::TryStreamExt as _;
 use mongodb::ClientSession;
 use shared::{
+    clock::Timestamp,
     db::Db,
     id::Id,
     lenient,
-    model::{Kind, Listing, Order, Payment, RememberedAnswer, Shop, Stored as _, User},
+    model::{Kind, Listing, Order, Payment, PaymentInfo, RememberedAnswer, Shop, Status, Stored as _, User},
 };
 
 /// Whose orders a query may touch. It is part of every filter.
@@ -53,6 +54,21 @@ pub(super) async fn one_of(db: &Db, owner: Owner, id: Id<Order>) -> mongodb::err
 pub(super) async fn exists(db: &Db, id: Id<Order>) -> mongodb::error::Result<bool> {
     let orders = db.raw::<Document>(Order::COLLECTION);
     Ok(orders.find_one(doc! { "_id": id }).projection(doc! { "_id": 1 }).await?.is_some())
+}
+
+/// The orders that were placed before a moment, to be paid online, and are neither paid nor handed over.
+pub(super) async fn unpaid_before(db: &Db, deadline: Timestamp) -> mongodb::error::Result<Vec<Id<Order>>> {
+    let filter = doc! {
+        "stockState": "reserved",
+        "createdAt": { "$lt": deadline },
+        "status": Status::Processing.text(),
+        "paymentInfo.type": { "$ne": PaymentInfo::ON_DELIVERY },
+        "paymentInfo.status": { "$ne": PaymentInfo::SUCCEEDED },
+    };
+    let orders = db.raw::<Document>(Order::COLLECTION);
+    let found = orders.find(filter).projection(doc! { "_id": 1 }).sort(doc! { "createdAt": 1 }).await?;
+    let id = |order: Document| order.get_object_id("_id").map(Id::from_oid).ok();
+    found.try_filter_map(|order| std::future::ready(Ok(id(order)))).try_collect().await
 }
 
 /// Listings as a transaction sees them, of one kind.

@@ -18,10 +18,14 @@ use super::{
     checkout::repeated_by,
     refunds,
     rules::{self, MoneyMove, Step, StockMove, Wish},
-    store::{Owner, number},
+    store::{self, Owner, number},
     wire,
 };
-use crate::{error::Result, outbox::Outbox};
+use crate::{
+    error::{Error, Result},
+    outbox::Outbox,
+    state::App,
+};
 
 /// What a change needs besides the wish.
 #[derive(Clone, Debug)]
@@ -47,9 +51,33 @@ pub(super) struct RefundWanted {
     pub reason: Option<String>,
 }
 
+/// Cancels every order that was placed before `deadline`, to be paid online, and is neither paid nor
+/// handed over. Gives how many.
+pub(crate) async fn expire_unpaid(app: &App, deadline: Timestamp) -> Result<u64> {
+    let mut cancelled = 0;
+    for id in store::unpaid_before(&app.db, deadline).await? {
+        let change = Change {
+            owner: Owner::Anyone,
+            id,
+            wish: Wish::Expire,
+            refund: RefundWanted::default(),
+            now: app.clock.now(),
+            default_fee: app.config.service_fee,
+            default_shipping: app.config.shipping,
+        };
+        match change_order(&app.db, &app.outbox, change).await {
+            Ok(_) => cancelled += 1,
+            // Paid or handed over in this very moment.
+            Err(Error::Refused(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(cancelled)
+}
+
 /// Moves an order along, with its units and its money, in one transaction; none if the owner has no
 /// such order. Asked again, it changes nothing and gives the order as it is.
-pub(super) async fn change(db: &Db, outbox: &Outbox, change: Change) -> Result<Option<Order>> {
+pub(super) async fn change_order(db: &Db, outbox: &Outbox, change: Change) -> Result<Option<Order>> {
     let changed = db
         .transaction(|session| {
             let (db, outbox, change) = (db.clone(), outbox.clone(), change.clone());

@@ -6,6 +6,7 @@ use mongodb::ClientSession;
 
 use super::Report;
 use crate::{
+    audit::stock::kept,
     db::Db,
     id::Id,
     lenient,
@@ -70,11 +71,10 @@ async fn accounted(
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
-    let kept = doc! { "$subtract": ["$cart.count", { "$ifNull": ["$cart.refunded", 0] }] };
     let pipeline = vec![
         doc! { "$match": { "stockState": "taken", "cart._id": { "$in": &ids } } },
         doc! { "$unwind": "$cart" },
-        doc! { "$group": { "_id": { "$toString": "$cart._id" }, "count": { "$sum": kept } } },
+        doc! { "$group": { "_id": { "$toString": "$cart._id" }, "count": { "$sum": kept() } } },
     ];
     let orders = db.raw::<Document>(Order::COLLECTION);
     let mut found = orders.aggregate(pipeline).session(&mut *session).await?;

@@ -153,3 +153,18 @@ impl Stored for RememberedAnswer {
 const fn created() -> u16 {
     201
 }
+
+/// Something that one node of all does now and then (`turns`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Turn {
+    /// What it is.
+    #[serde(rename = "_id")]
+    pub what: String,
+    /// Nobody does it before this moment.
+    pub next: Timestamp,
+}
+
+impl Stored for Turn {
+    const COLLECTION: &'static str = "turns";
+}

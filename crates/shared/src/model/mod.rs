@@ -17,7 +17,9 @@ pub use account::{
 };
 pub use conversation::{Conversation, Message};
 pub use coupon::{Coupon, CouponSeller};
-pub use infrastructure::{Outbox, OutboxJob, Payment, PendingAccount, PendingRegistration, RememberedAnswer};
+pub use infrastructure::{
+    Outbox, OutboxJob, Payment, PendingAccount, PendingRegistration, RememberedAnswer, Turn,
+};
 pub use ledger::{LedgerEntry, LedgerLine};
 pub use listing::{Image, Kind, Listing, Review, Reviewer, ShopCopy};
 pub use order::{
