@@ -290,3 +290,39 @@ async fn stock_that_the_old_server_writes_beside_us_as_text_is_counted_with_all_
     }
     app.assert_books_balance().await;
 }
+
+#[tokio::test]
+async fn souk_prove_fails_at_one_cent_and_names_it() {
+    let app = TestApp::start().await;
+    let (ann, bob) = tokio::join!(app.buyer("ann"), app.seller("bob"));
+    let cup = bob.product("cup", "10", 10).await;
+    let order = ann.order(&[(&cup, 2)]).await.remove(0);
+    bob.set_status(id(&order), "Delivered").await;
+    let prove = || async {
+        let command = tokio::process::Command::new(env!("CARGO_BIN_EXE_souk-under-test"))
+            .arg("prove")
+            .env_clear()
+            .env("DB_URL", app.database_uri())
+            .current_dir(app.home())
+            .output();
+        let output = command.await.unwrap();
+        (output.status.success(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (clean, report) = prove().await;
+    assert!(clean, "{report}");
+    for words in [
+        "1 shops, which have 19.80 USD",
+        "1 orders and 0 withdrawals",
+        "8 units on the shelves, 0 of them reserved, and 2 sold",
+        "Every cent and every unit is accounted for.",
+    ] {
+        assert!(report.contains(words), "{report}");
+    }
+    assert!(report.lines().any(|line| line.split_whitespace().eq(["cod", "-22.00"])), "{report}");
+    let shop = doc! { "_id": bob.id };
+    app.db.raw::<Document>("shops").update_one(shop, doc! { "$inc": { "balanceMinor": 1 } }).await.unwrap();
+    let (clean, report) = prove().await;
+    assert!(!clean);
+    assert!(report.contains("1 differences:"), "{report}");
+    assert!(report.contains("has 19.80 by the ledger, but 19.81 is counted and 19.80 shown"), "{report}");
+}

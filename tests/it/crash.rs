@@ -216,6 +216,56 @@ async fn a_server_killed_during_deliveries_moves_units_and_money_together() {
     assert_eq!((cup.stock, cup.reserved, cup.sold_out), (988, 0, 12));
 }
 
+#[tokio::test]
+async fn a_server_killed_during_refunds_gives_units_and_money_back_together_and_once() {
+    let app = TestApp::start().await;
+    let (ann, bob) = tokio::join!(app.buyer("ann"), app.seller("bob"));
+    let cup = bob.product("cup", "9.99", 1000).await;
+    let mut orders = Vec::new();
+    for _ in 0..12 {
+        // Another order, not the same again.
+        app.clock.advance(60_000);
+        let order = ann.order(&[(&cup, 3)]).await.remove(0)["_id"].as_str().unwrap().to_owned();
+        bob.set_status(&order, "Delivered").await;
+        let part = json!({ "items": [{ "id": cup["_id"], "count": 2 }] });
+        ann.put(&format!("/api/order/refund-order/{order}")).json(&part).await.expect(200);
+        orders.push(order);
+    }
+    let client = reqwest::Client::new();
+    let grant = |base: &str, order: &str| {
+        client
+            .put(format!("{base}/api/order/order-refund-success/{order}"))
+            .bearer_auth(&bob.token)
+            .json(&json!({ "status": "Refund Success" }))
+    };
+    let process = Process::start(&app).await;
+    let (sender, mut answered) = tokio::sync::mpsc::unbounded_channel();
+    let calls: Vec<_> = orders
+        .iter()
+        .map(|order| {
+            let (request, sender) = (grant(&process.base, order), sender.clone());
+            tokio::spawn(async move {
+                if request.send().await.is_ok_and(|response| response.status() == 200) {
+                    sender.send(()).ok();
+                }
+            })
+        })
+        .collect();
+    for _ in 0..3 {
+        answered.recv().await.unwrap();
+    }
+    process.kill().await;
+    join_all(calls).await;
+    app.assert_books_balance().await;
+    for order in &orders {
+        assert_eq!(insist(grant(&app.base, order)).await.0, 200);
+    }
+    app.assert_books_balance().await;
+    assert_eq!(app.shelf(&cup).await, (1000 - 12, 0, 12));
+    // What is left of 32.97 (29.97 and 3.00 shipping) is 10.99, of which 1.10 is the fee.
+    assert_eq!(app.balance(&bob).await, 12 * (1099 - 110));
+}
+
 /// As many orders are delivered as units are sold, credits are booked and the balance says.
 async fn assert_consistent(app: &TestApp, seller: &Seller, id: Id<Listing>) {
     let delivered = app.db.of::<Order>().count_documents(doc! { "status": "Delivered" }).await.unwrap();

@@ -23,16 +23,17 @@ const BOOKS_EVERY: i64 = 60 * 60 * 1000;
 
 /// Looks around until told to quit.
 pub async fn keep(app: Arc<App>, quit: CancellationToken) {
-    while !quit.is_cancelled() {
+    loop {
+        // First of all wait: at a start others have more urgent things to do.
+        tokio::select! {
+            () = tokio::time::sleep(TICK) => {}
+            () = quit.cancelled() => return,
+        }
         if let Err(cause) = expire_unpaid(&app).await {
             warn!(?cause, "reservations that have run out cannot be released");
         }
         if let Err(cause) = count_books(&app).await {
             warn!(%cause, "the books cannot be counted");
-        }
-        tokio::select! {
-            () = tokio::time::sleep(TICK) => {}
-            () = quit.cancelled() => {}
         }
     }
 }
