@@ -87,7 +87,7 @@ pub(super) async fn sums(stage: &Stage, carts: u64, chance: &Chance) -> anyhow::
     stored(stage, &charged, &mut differences).await?;
     differences.audit(&stage.db, "afterwards").await?;
     let ran = format!(
-        "{} carts of up to {SHOPS} shops, {} with a coupon, {} by card: {} orders sets add up, {} failed",
+        "{} carts of up to {SHOPS} shops, {} with a coupon, {} by card: {} order sets add up, {} failed",
         grouped(carts),
         grouped(with_coupon),
         grouped(by_card),

@@ -69,7 +69,7 @@ pub(super) async fn kill_server(
     let (mut totals, mut differences) = (Totals::default(), Differences::default());
     for kill in 0..kills {
         let known = Mutex::new(Known::default());
-        let (api, moment) = (stage.api()?, Duration::from_micros(chance.below(300_000)));
+        let (api, moment) = (stage.api()?, Duration::from_micros(chance.below(500_000)));
         let death = async {
             tokio::time::sleep(moment).await;
             let died = stage.kill(0).await;

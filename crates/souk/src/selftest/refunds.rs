@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use anyhow::Context as _;
 use bson::doc;
 use futures_util::{TryStreamExt as _, future::try_join_all};
+use reqwest::RequestBuilder;
 use serde_json::{Value, json};
 use shared::{
     db::Db,
@@ -16,18 +17,25 @@ use shared::{
 
 use super::{
     chance::Chance,
-    client::{Api, Buyer, Seller, in_cash, send},
+    client::{Answer, Api, Buyer, Seller, in_cash, send},
     stage::Stage,
     verdict::{Differences, Report, grouped},
 };
 
 /// So many orders are refunded at a time.
 const AT_ONCE: u64 = 12;
-const PRODUCTS: usize = 12;
+const SHOPS: usize = 6;
+const PRODUCTS_A_SHOP: usize = 6;
+/// A server that is busy says so, and has changed nothing; whoever is told so this often gives up.
+const BUSY: u64 = 100;
 
 struct Market {
     apis: Vec<Api>,
     buyers: Vec<Buyer>,
+    shops: Vec<Shop>,
+}
+
+struct Shop {
     seller: Seller,
     goods: Vec<(Id<Listing>, Money)>,
     coupon: Coupon,
@@ -39,6 +47,8 @@ struct Done {
     orders: u64,
     refunds: u64,
     whole: u64,
+    /// How often a server was too busy.
+    busy: u64,
     differences: Differences,
 }
 
@@ -63,34 +73,54 @@ pub(super) async fn partial(stage: &Stage, refunds: u64, chance: &Chance) -> any
         all.orders += done.orders;
         all.refunds += done.refunds;
         all.whole += done.whole;
+        all.busy += done.busy;
         done.differences.lines().into_iter().for_each(|line| all.differences.note(line));
     }
     all.differences.audit(&stage.db, "afterwards").await?;
     let ran = format!(
-        "{} refunds of units of {} orders, {} of them to the last unit: buyer + seller + fee leave 0",
+        "{} refunds of units of {} orders, {} of them to the last unit: {} residue, {} times asked to try again",
         grouped(all.refunds),
         grouped(all.orders),
         grouped(all.whole),
+        if all.differences.is_empty() { "no" } else { "a" },
+        grouped(all.busy),
     );
     Ok(Report { ran, differences: all.differences })
 }
 
-/// Awkward prices and an awkward coupon.
+/// Awkward prices and awkward coupons.
 async fn open(stage: &Stage, chance: &mut Chance) -> anyhow::Result<Market> {
-    let seller = stage.seller().await?;
-    let prices: Vec<(i64, i64)> = (0..PRODUCTS).map(|_| (chance.between(1, 29_999), 1_000_000)).collect();
-    let ids = stage.listings(Kind::Product, &seller, &prices).await?;
-    let goods = ids.into_iter().zip(prices.iter().map(|(minor, _)| Money::from_minor(*minor))).collect();
-    let coupon = Coupon {
-        id: Id::new(),
-        name: format!("COUPON {}", seller.id),
-        value: Percent::from_basis_points(chance.between(1, 9_999)),
-        seller: CouponSeller { id: seller.id, ..CouponSeller::default() },
-        created_at: Some(stage.clock.now()),
-        ..Coupon::default()
-    };
-    stage.db.of::<Coupon>().insert_one(&coupon).await?;
-    Ok(Market { apis: stage.apis(), buyers: stage.buyers(8).await?, seller, goods, coupon })
+    let mut shops = Vec::new();
+    for seller in stage.sellers(SHOPS).await? {
+        let prices: Vec<(i64, i64)> =
+            (0..PRODUCTS_A_SHOP).map(|_| (chance.between(1, 29_999), 1_000_000)).collect();
+        let ids = stage.listings(Kind::Product, &seller, &prices).await?;
+        let goods = ids.into_iter().zip(prices.iter().map(|(minor, _)| Money::from_minor(*minor))).collect();
+        let coupon = Coupon {
+            id: Id::new(),
+            name: format!("COUPON {}", seller.id),
+            value: Percent::from_basis_points(chance.between(1, 9_999)),
+            seller: CouponSeller { id: seller.id, ..CouponSeller::default() },
+            created_at: Some(stage.clock.now()),
+            ..Coupon::default()
+        };
+        stage.db.of::<Coupon>().insert_one(&coupon).await?;
+        shops.push(Shop { seller, goods, coupon });
+    }
+    Ok(Market { apis: stage.apis(), buyers: stage.buyers(8).await?, shops })
+}
+
+/// Sends a request until a server has the time for it.
+async fn served(request: RequestBuilder, busy: &mut u64) -> anyhow::Result<Answer> {
+    let mut told = 0;
+    loop {
+        let answer = send(request.try_clone().context("a request that cannot be repeated")?).await?;
+        if answer.status != 503 || told == BUSY {
+            return Ok(answer);
+        }
+        told += 1;
+        *busy += 1;
+    }
 }
 
 /// One order from checkout to delivery, and then back in pieces.
@@ -102,27 +132,27 @@ async fn one_order(
     chance: &mut Chance,
     done: &mut Done,
 ) -> anyhow::Result<()> {
-    let buyer = chance.pick(&market.buyers)?;
-    let (mut units, body) = checkout(market, chance)?;
+    let (buyer, shop) = (chance.pick(&market.buyers)?, chance.pick(&market.shops)?);
+    let (mut units, body) = checkout(shop, chance)?;
     let api = chance.pick(&market.apis)?;
-    let placed = send(api.create_order(buyer, Some(name), &body)).await?;
+    let placed = served(api.create_order(buyer, Some(name), &body), &mut done.busy).await?;
     placed.expect(201).with_context(|| format!("placing {body}"))?;
     let order = placed.orders()?.pop().context("no order was made")?;
-    send(api.set_status(&market.seller, order, Status::Delivered.text())).await?.expect(200)?;
+    let deliver = api.set_status(&shop.seller, order, Status::Delivered.text());
+    served(deliver, &mut done.busy).await?.expect(200).context("delivering")?;
     // Most orders come back to the last unit.
     let stop_early = chance.one_in(4);
     while !units.is_empty() && left.fetch_sub(1, Ordering::Relaxed) > 0 {
         let part = part(&mut units, chance)?;
         let (asking, granting) = (chance.pick(&market.apis)?, chance.pick(&market.apis)?);
-        send(asking.ask_refund(buyer, order, Some(&part)))
-            .await?
-            .expect(200)
-            .context("asking for a refund")?;
-        send(granting.grant_refund(&market.seller, order)).await?.expect(200).context("granting a refund")?;
+        let ask = asking.ask_refund(buyer, order, Some(&part));
+        served(ask, &mut done.busy).await?.expect(200).context("asking for a refund")?;
+        let grant = granting.grant_refund(&shop.seller, order);
+        served(grant, &mut done.busy).await?.expect(200).context("granting a refund")?;
         done.refunds += 1;
         let stored =
             stage.db.of::<Order>().find_one(doc! { "_id": order }).await?.context("an order is gone")?;
-        let books = Books::of(&stage.db, order, &market.seller).await?;
+        let books = Books::of(&stage.db, order, &shop.seller).await?;
         judge(&mut done.differences, &stored, &books, units.is_empty());
         if stop_early && chance.one_in(2) {
             break;
@@ -135,11 +165,11 @@ async fn one_order(
 type Units = Vec<(Id<Listing>, i64)>;
 
 /// Some lines of several units, at a total that may be a cent off, as browsers compute it.
-fn checkout(market: &Market, chance: &mut Chance) -> anyhow::Result<(Units, Value)> {
+fn checkout(shop: &Shop, chance: &mut Chance) -> anyhow::Result<(Units, Value)> {
     let mut units: Units = Vec::new();
     let mut subtotal = Money::ZERO;
     for _ in 0..chance.between(1, 3) {
-        let (id, price) = *chance.pick(&market.goods)?;
+        let (id, price) = *chance.pick(&shop.goods)?;
         let count = chance.between(1, 4);
         subtotal += price.times(count);
         match units.iter_mut().find(|(known, _)| *known == id) {
@@ -150,7 +180,7 @@ fn checkout(market: &Market, chance: &mut Chance) -> anyhow::Result<(Units, Valu
     let mut body = in_cash(&units);
     if let Some(body) = body.as_object_mut() {
         if chance.one_in(2) {
-            body.insert("couponCode".to_owned(), json!(market.coupon.name));
+            body.insert("couponCode".to_owned(), json!(shop.coupon.name));
         } else {
             let off = Money::from_minor(chance.between(-1, 1));
             body.insert(
