@@ -77,7 +77,7 @@ pub(super) async fn same_product(stage: &Stage, trials: u64, chance: &mut Chance
         split = split.saturating_add(u64::from(in_two));
         let mut wishes = Vec::new();
         for _ in 0..if in_two { 2 } else { 1 } {
-            wishes.push(wish(&shelves, chance)?);
+            wishes.push(wish(&shelves, if in_two { 2 } else { 5 }, chance)?);
         }
         let key = trial.to_string();
         let calls = wishes
@@ -143,10 +143,10 @@ impl Wish {
     }
 }
 
-/// Two to five lines over the things there are, of which one fits about as often as not.
-fn wish(shelves: &[Shelf], chance: &mut Chance) -> anyhow::Result<Wish> {
+/// Some lines over the things there are, two at least: what fits alone, but perhaps not all together.
+fn wish(shelves: &[Shelf], lines_at_most: i64, chance: &mut Chance) -> anyhow::Result<Wish> {
     let mut lines = Vec::new();
-    for _ in 0..chance.between(2, 5) {
+    for _ in 0..chance.between(2, lines_at_most) {
         let shelf = chance.pick(shelves)?;
         lines.push((shelf.id, chance.between(1, shelf.stock / 2 + 1)));
     }

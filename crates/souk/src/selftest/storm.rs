@@ -8,7 +8,8 @@ use std::{
     time::Duration,
 };
 
-use futures_util::future::try_join_all;
+use bson::doc;
+use futures_util::{TryStreamExt as _, future::try_join_all};
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
 use shared::{
@@ -95,6 +96,7 @@ pub(super) async fn storm(
         while !over.load(Ordering::Relaxed) {
             let when = format!("after {} s", begun.elapsed().as_secs());
             differences.audit(&stage.db, &when).await?;
+            shelves(stage, &when, &mut differences).await?;
             looks = looks.saturating_add(1);
             tokio::time::sleep(PAUSE).await;
         }
@@ -102,6 +104,7 @@ pub(super) async fn storm(
     };
     let (tallies, (looks, mut differences)) = tokio::try_join!(load, look)?;
     differences.audit(&stage.db, "afterwards").await?;
+    shelves(stage, "afterwards", &mut differences).await?;
     let mut all = Tally::default();
     tallies.into_iter().for_each(|tally| all.merge(tally));
     differences.only("the clients", &all, &ALLOWED);
@@ -118,6 +121,18 @@ pub(super) async fn storm(
         looks + 1,
     );
     Ok(Report { ran, differences })
+}
+
+/// No product has more units reserved than there are.
+async fn shelves(stage: &Stage, when: &str, differences: &mut Differences) -> anyhow::Result<()> {
+    let mut listings = stage.db.listings(Kind::Product).find(doc! {}).await?;
+    while let Some(Listing { id, stock, reserved, .. }) = listings.try_next().await? {
+        if !(0..=stock).contains(&reserved) {
+            differences
+                .note(format!("{when}: of the {stock} units of product {id}, {reserved} are reserved"));
+        }
+    }
+    Ok(())
 }
 
 async fn open(stage: &Stage) -> anyhow::Result<Market> {
