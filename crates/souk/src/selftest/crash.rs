@@ -124,6 +124,8 @@ pub(super) async fn kill_database(
 struct Totals {
     checkouts: i64,
     acknowledged: u64,
+    /// Of those, what was not there any more, or otherwise.
+    lost: u64,
     completed: u64,
     changes: u64,
 }
@@ -132,8 +134,9 @@ impl std::fmt::Display for Totals {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} acknowledged checkouts are all there, {} were completed by a retry, {} changes likewise",
+            "{} checkouts acknowledged, {} of them lost, {} completed by a retry, {} changes likewise",
             grouped(self.acknowledged),
+            grouped(self.lost),
             grouped(self.completed),
             grouped(self.changes),
         )
@@ -239,12 +242,18 @@ impl Load {
         }
         for (key, answer) in acknowledged {
             let again = insist(self.order(&api, &key), RECOVERY).await?;
-            judge_again(differences, kill, &key, &answer, &again);
             let orders = answer.orders()?;
             let wanted = i64::try_from(orders.len())?;
             let there = doc! { "_id": { "$in": orders } };
             let there = count(&stage.db, Order::COLLECTION, there).await?;
-            differences.expect(format!("after kill {kill}, orders of the acknowledged {key}"), there, wanted);
+            let is_there = judge_again(
+                differences,
+                &format!("after kill {kill}, {key}"),
+                &answer,
+                &again,
+                (there, wanted),
+            );
+            totals.lost += u64::from(!is_there);
             totals.acknowledged += 1;
         }
         for (order, wish) in known.unanswered {
@@ -264,11 +273,40 @@ fn lock(known: &Mutex<Known>) -> MutexGuard<'_, Known> {
     known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn judge_again(differences: &mut Differences, kill: u64, key: &str, answer: &Answer, again: &Answer) {
+/// Whether an acknowledged checkout is there: its orders, and its answer to whoever asks again.
+fn judge_again(
+    differences: &mut Differences,
+    what: &str,
+    answer: &Answer,
+    again: &Answer,
+    (there, wanted): (i64, i64),
+) -> bool {
     if answer != again {
         differences.note(format!(
-            "after kill {kill}: {key} was acknowledged with {:.200}, and asked again it is {} {:.200}",
+            "{what}: acknowledged with {:.200}; asked again: {} {:.200}",
             answer.text, again.status, again.text
         ));
+    }
+    differences.expect(format!("{what}: orders of what was acknowledged"), there, wanted);
+    answer == again && there == wanted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_order_that_was_acknowledged_and_is_gone_is_seen() {
+        let answer = |status, text: &str| Answer { status, text: text.to_owned() };
+        for (again, there, right) in [
+            (answer(201, "a"), 2, true),
+            (answer(201, "b"), 2, false),
+            (answer(409, "a"), 2, false),
+            (answer(201, "a"), 0, false),
+        ] {
+            let mut differences = Differences::default();
+            assert_eq!(judge_again(&mut differences, "x", &answer(201, "a"), &again, (there, 2)), right);
+            assert_eq!(differences.is_empty(), right, "{again:?}");
+        }
     }
 }

@@ -83,7 +83,7 @@ pub(super) async fn once(
     }
     differences.audit(&stage.db, "afterwards").await?;
     let ran = format!(
-        "{rounds} orders, delivered, paid out and refunded {times}× at once each: {} requests, {} failed, each step once",
+        "{rounds} orders, each step of their way {times}× at once: {} requests, {} failed",
         grouped(all.total()),
         all.failures(),
     );

@@ -210,6 +210,7 @@ pub(super) async fn same_request(stage: &Stage, rounds: u64, times: usize) -> an
     }
     let body = in_cash(&lines);
     let (mut all, mut differences) = (Tally::default(), Differences::default());
+    let mut different = 0;
     for round in 0..rounds {
         for key in [Some("the-same"), None] {
             let buyer = stage.buyers(1).await?.pop().ok_or_else(|| anyhow::anyhow!("no buyer was made"))?;
@@ -220,32 +221,36 @@ pub(super) async fn same_request(stage: &Stage, rounds: u64, times: usize) -> an
             let orders = count(&stage.db, Order::COLLECTION, doc! { "user._id": buyer.id.hex() }).await?;
             let what =
                 format!("round {round}, {}", if key.is_some() { "with a key" } else { "without a key" });
-            judge_same_request(&mut differences, &what, &answers, orders, sellers.len());
+            different += judge_same_request(&mut differences, &what, &answers, orders, sellers.len());
             answers.iter().for_each(|answer| all.add(answer));
         }
     }
     differences.audit(&stage.db, "afterwards").await?;
     let ran = format!(
-        "{rounds} × {times} with a key, {rounds} × {times} without: {} equal answers for {} checkouts",
+        "{rounds} × {times} with a key, {rounds} × {times} without: {} answers, {} different ones for {} checkouts, {} failed",
         grouped(all.count("201")),
+        grouped(different),
         grouped(rounds * 2),
+        all.failures(),
     );
     Ok(Report { ran, differences })
 }
 
+/// Gives how many different answers there were.
 fn judge_same_request(
     differences: &mut Differences,
     what: &str,
     answers: &[Answer],
     orders: i64,
     shops: usize,
-) {
+) -> usize {
     differences.only(what, &Tally::of(answers), &["201"]);
     let mut texts: Vec<&str> = answers.iter().map(|answer| answer.text.as_str()).collect();
     texts.sort_unstable();
     texts.dedup();
     differences.expect(format!("{what}: different answers"), texts.len(), 1);
     differences.expect(format!("{what}: orders"), usize::try_from(orders).unwrap_or(usize::MAX), shops);
+    texts.len()
 }
 
 /// How many units of a listing the orders have that were not called off.
