@@ -2,15 +2,16 @@
 
 use std::{net::TcpListener, process::Stdio};
 
-use bson::doc;
+use bson::{Document, doc};
 use futures_util::future::join_all;
+use reqwest::multipart;
 use serde_json::{Value, json};
 use shared::{
     id::Id,
-    model::{Image, Kind, Listing, Order, Shop},
+    model::{Image, Kind, Listing, Order, RememberedAnswer, Shop},
     money::Money,
 };
-use tests::{Seller, TestApp};
+use tests::{Buyer, Seller, TestApp};
 use tokio::{
     io::{AsyncBufReadExt as _, BufReader},
     process::{Child, Command},
@@ -274,6 +275,160 @@ async fn assert_consistent(app: &TestApp, seller: &Seller, id: Id<Listing>) {
     assert_eq!((cup.stock, cup.sold_out), (1000 - delivered, delivered));
     let shop = app.db.of::<Shop>().find_one(doc! { "_id": seller.id }).await.unwrap().unwrap();
     assert_eq!(shop.balance_minor, Some(delivered * 990));
-    let entries = app.db.raw::<bson::Document>("ledger").count_documents(doc! {}).await.unwrap();
+    let entries = app.db.raw::<Document>("ledger").count_documents(doc! {}).await.unwrap();
     assert_eq!(i64::try_from(entries).unwrap(), delivered);
+}
+
+/// Somebody who buys, somebody who sells, and what they talk about.
+struct People {
+    buyer: Buyer,
+    seller: Seller,
+    conversation: String,
+}
+
+impl People {
+    /// One request of each kind that creates something, in turn: the i-th is always the same.
+    fn request(&self, client: &reqwest::Client, base: &str, i: usize) -> reqwest::RequestBuilder {
+        let form = |texts: &[(&'static str, &str)]| {
+            texts
+                .iter()
+                .fold(multipart::Form::new(), |form, (name, text)| form.text(*name, (*text).to_owned()))
+        };
+        let (path, token) = match i % 5 {
+            0 => ("/api/withDraw/create-withdraw-request", &self.seller.token),
+            1 => ("/api/coupan/create-coupan", &self.seller.token),
+            2 => ("/api/messages/create-new-message", &self.buyer.token),
+            3 => ("/api/product/create-product", &self.seller.token),
+            _ => ("/api/user/create-user", &self.buyer.token),
+        };
+        let request = client.post(format!("{base}{path}")).bearer_auth(token);
+        let request = match i % 5 {
+            0 => request.json(&json!({ "amount": 60 })),
+            1 => request.json(&json!({ "name": format!("C{i}"), "value": 10 })),
+            2 => {
+                let sender = self.buyer.id.hex();
+                let conversation = &self.conversation;
+                request
+                    .json(&json!({ "conversationId": conversation, "sender": sender, "text": i.to_string() }))
+            }
+            3 => {
+                let shop = self.seller.id.hex();
+                let form = form(&[
+                    ("name", "cup"),
+                    ("description", "A cup."),
+                    ("category", "Others"),
+                    ("discountPrice", "10"),
+                    ("stock", "5"),
+                    ("shopeId", &shop),
+                ]);
+                let picture = multipart::Part::bytes(tests::picture::png()).file_name("a.png");
+                request.multipart(form.part("images", picture))
+            }
+            _ => {
+                let email = format!("u{i}@example.com");
+                request.multipart(form(&[("name", "zoe"), ("password", "secret"), ("email", &email)]))
+            }
+        };
+        request.header("Idempotency-Key", format!("key-{i}"))
+    }
+}
+
+/// How many there are of each kind, and how many answers say so, as of one moment: the database may
+/// still be busy with what it was told last.
+async fn created_and_remembered(app: &TestApp) -> (Vec<u64>, Vec<u64>) {
+    let kinds = [
+        ("withdraws", "withdrawal"),
+        ("couponcodes", "coupon"),
+        ("messages", "message"),
+        ("products", "product"),
+        ("pendingregistrations", "user"),
+    ];
+    let count = app.db.transaction::<_, mongodb::error::Error, _>(|session| {
+        let db = app.db.clone();
+        Box::pin(async move {
+            let (mut created, mut remembered) = (Vec::new(), Vec::new());
+            for (collection, route) in kinds {
+                let things = db.raw::<Document>(collection);
+                created.push(things.count_documents(doc! {}).session(&mut *session).await?);
+                let of_route = doc! { "_id": { "$regex": format!("^create-{route}:") } };
+                let answers = db.of::<RememberedAnswer>();
+                remembered.push(answers.count_documents(of_route).session(&mut *session).await?);
+            }
+            Ok((created, remembered))
+        })
+    });
+    count.await.unwrap()
+}
+
+/// Sends one request after the other until the server is gone, and tells what came back. The last one
+/// has no answer.
+async fn until_the_end(
+    requests: Vec<(usize, reqwest::RequestBuilder)>,
+    answered: tokio::sync::mpsc::UnboundedSender<()>,
+) -> Vec<(usize, Option<String>)> {
+    let mut answers = Vec::new();
+    for (i, request) in requests {
+        let answer = match request.send().await {
+            Ok(response) if response.status().is_success() => response.text().await.ok(),
+            Ok(refused) => panic!("{i}: {}", refused.text().await.unwrap()),
+            Err(_) => None,
+        };
+        let over = answer.is_none();
+        answers.push((i, answer));
+        if over {
+            return answers;
+        }
+        answered.send(()).ok();
+    }
+    panic!("the server was never killed");
+}
+
+#[tokio::test]
+async fn a_server_killed_while_things_are_created_leaves_each_with_its_answer_or_neither() {
+    /// Of each kind three, so that there is always something at every point.
+    const CALLERS: usize = 15;
+    let app = TestApp::start().await;
+    let (buyer, seller) = (app.buyer("ann").await, super::lost_answers::rich(&app, "bob").await);
+    let more = doc! { "$set": { "balanceMinor": 100_000_000_i64, "availableBalance": 1_000_000 } };
+    app.db.of::<Shop>().update_one(doc! { "_id": seller.id }, more).await.unwrap();
+    let wanted = json!({ "userId": buyer.id.hex(), "sellerId": seller.id.hex() });
+    let opened = buyer.post("/api/conversation/create-new-conversation").json(&wanted).await.expect(201);
+    let conversation = opened["conversation"]["_id"].as_str().unwrap().to_owned();
+    let people = People { buyer, seller, conversation };
+    let client = reqwest::Client::new();
+    let (mut next, mut totals) = (0, vec![0_u64; 5]);
+    for kill_after in [1, 40] {
+        let process = Process::start(&app).await;
+        let (sender, mut answered) = tokio::sync::mpsc::unbounded_channel();
+        let callers: Vec<_> = (next..next + CALLERS)
+            .map(|first| {
+                let own = (0..100).map(|i| first + i * CALLERS);
+                let requests = own.map(|i| (i, people.request(&client, &process.base, i))).collect();
+                tokio::spawn(until_the_end(requests, sender.clone()))
+            })
+            .collect();
+        for _ in 0..kill_after {
+            answered.recv().await.unwrap();
+        }
+        process.kill().await;
+        let outcomes: Vec<_> = join_all(callers).await.into_iter().flat_map(Result::unwrap).collect();
+        let (created, remembered) = created_and_remembered(&app).await;
+        assert_eq!(created, remembered, "a thing without its answer, or an answer without its thing");
+        // The same again at the node that lives: what was acknowledged is given again, the rest is done.
+        for (i, answer) in outcomes {
+            let again = loop {
+                let response = people.request(&client, &app.base, i).send().await.unwrap();
+                if response.status() != 503 {
+                    break response;
+                }
+            };
+            assert!(again.status().is_success(), "{i}: {}", again.status());
+            let again = again.text().await.unwrap();
+            assert!(answer.is_none_or(|answer| answer == again), "{i} was acknowledged and then lost");
+            totals[i % 5] += 1;
+            next = next.max(i + 1);
+        }
+        next = next.next_multiple_of(CALLERS);
+        assert_eq!(created_and_remembered(&app).await, (totals.clone(), totals.clone()));
+    }
 }

@@ -73,7 +73,8 @@ async fn assert_books_balance(app: &TestApp) {
     assert_eq!(audit::run(&app.db).await.unwrap().differences, Vec::<String>::new());
 }
 
-async fn rich(app: &TestApp, name: &str) -> Seller {
+/// A shop with 100 to pay out.
+pub async fn rich(app: &TestApp, name: &str) -> Seller {
     let seller = app.seller(name).await;
     let bank = doc! { "bankName": "B", "bankAccountNumber": "12345678" };
     let set = doc! { "$set": { "withdrawMethod": bank, "availableBalance": 100 }, "$unset": { "balanceMinor": "" } };
@@ -147,5 +148,28 @@ async fn a_withdrawal_whose_commit_is_never_answered_does_not_claim_that_nothing
     let shop = app.db.raw::<Document>("shops").find_one(doc! { "_id": bob.id }).await.unwrap().unwrap();
     assert_eq!(shared::lenient::as_int(shop.get("balanceMinor").unwrap()), Some(4_000));
     assert_books_balance(&app).await;
+    node.server.stop().await;
+}
+
+#[tokio::test]
+async fn with_a_key_the_answer_is_given_although_the_commit_was_never_answered() {
+    let app = TestApp::start().await;
+    let bob = rich(&app, "bob").await;
+    let _turn = TURN.lock().await;
+    let node = Node::start(&app, "keyed").await;
+    node.lose_answers(&app, ALL).await;
+    let there = Browser::new(&node.base);
+    let call = there.post("/api/withDraw/create-withdraw-request").bearer(&bob.token);
+    let paid_out = call.header("Idempotency-Key", "1").json(&json!({ "amount": 60 })).await.expect(201);
+    let call = there.post("/api/product/create-product").bearer(&bob.token);
+    let put_up = call.header("Idempotency-Key", "1").form(bob.listing_form("cup", "10", 5)).await.expect(201);
+    node.lose_answers(&app, 0).await;
+    assert_eq!(app.db.of::<Withdrawal>().count_documents(doc! {}).await.unwrap(), 1);
+    let again = bob.post("/api/withDraw/create-withdraw-request").header("Idempotency-Key", "1");
+    assert_eq!(again.json(&json!({ "amount": 60 })).await.expect(201), paid_out);
+    // It was no repetition, so its picture is in use.
+    super::mail::nothing_is_due(&app).await;
+    let picture = put_up["product"]["images"][0]["url"].as_str().unwrap().to_owned();
+    assert_eq!(app.browser().get(picture.trim_start_matches(&app.config.public_url)).await.status, 200);
     node.server.stop().await;
 }

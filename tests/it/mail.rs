@@ -30,6 +30,13 @@ pub async fn outbox_is_empty(app: &TestApp) {
     until(app, "the outbox does not become empty", doc! {}, 0).await;
 }
 
+/// Waits until everything has been carried out but what is only due much later, such as the deletion of
+/// pictures that nobody may ever use.
+pub async fn nothing_is_due(app: &TestApp) {
+    let soon = doc! { "dueAt": { "$lt": plus(app.clock.now(), 20 * 60_000) } };
+    until(app, "what is due is not done", soon, 0).await;
+}
+
 fn mail(to: &str) -> OutboxJob {
     OutboxJob::Mail {
         to: to.to_owned(),

@@ -15,6 +15,7 @@ mod events;
 mod frame;
 mod harness;
 mod hostile;
+mod idempotency;
 mod journey;
 mod legacy;
 mod lost_answers;
