@@ -12,6 +12,7 @@ use shared::{
 use tests::{
     Answer, Browser, Buyer, CLIENT, Form, Seller, TestApp,
     app::Node,
+    contract::Spec,
     people::{PASSWORD, email},
 };
 
@@ -239,6 +240,31 @@ impl Side {
 fn assert_same(again: &Answer, first: &Answer) {
     assert_eq!((again.status, again.text()), (first.status, first.text()), "{}", first.path);
     assert_eq!(again.header("content-type"), first.header("content-type"));
+}
+
+/// POSTs that create nothing: repeated, they come to the same by themselves.
+const CREATE_NOTHING: [&str; 6] = [
+    "/api/user/activation",
+    "/api/user/login-user",
+    "/api/user/forgot-password",
+    "/api/shop/seller/activation",
+    "/api/shop/shop-login",
+    "/api/shop/forgot-password",
+];
+
+#[test]
+fn every_post_that_creates_takes_a_key_and_is_tested_here() {
+    let spec = Spec::load();
+    for (_, path) in spec.operations().into_iter().filter(|(method, _)| *method == "POST") {
+        let operation = &spec.document()["paths"][path]["post"];
+        let takes_a_key = operation["parameters"]
+            .as_array()
+            .is_some_and(|all| all.contains(&json!({ "$ref": "#/components/parameters/IdempotencyKey" })));
+        let refuses = operation["responses"]["422"] == json!({ "$ref": "#/components/responses/KeyReused" });
+        let creates = !CREATE_NOTHING.contains(&path);
+        assert_eq!((takes_a_key, refuses), (creates, creates), "{path}");
+        assert_eq!(ALL.iter().any(|what| what.path == path), creates, "{path}");
+    }
 }
 
 #[tokio::test]

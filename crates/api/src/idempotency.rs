@@ -17,7 +17,7 @@ use bson::doc;
 use mongodb::{ClientSession, Collection};
 use serde::Serialize;
 use shared::{
-    auth::{Hasher, digest, one_time_token},
+    auth::{Hasher, content_digest, digest, one_time_token},
     clock::{Timestamp, plus},
     db::{Db, TxFuture},
     model::RememberedAnswer,
@@ -89,7 +89,9 @@ impl Key {
         }
         let pictures: Vec<_> = pictures.iter().map(|picture| picture.bytes.clone()).collect();
         // Up to 30 MB: too long to keep other requests waiting.
-        let digests = tokio::task::spawn_blocking(move || pictures.iter().map(digest).collect());
+        let digests = tokio::task::spawn_blocking(move || {
+            pictures.iter().map(|picture| content_digest(picture)).collect()
+        });
         digests.await.map_err(|lost| Error::Unexpected(lost.into()))
     }
 

@@ -27,9 +27,14 @@ pub fn one_time_token() -> anyhow::Result<String> {
     Ok(hex(&bytes))
 }
 
-/// SHA-256, as hex: the form in which a one-time token is stored.
-pub fn digest(token: impl AsRef<[u8]>) -> String {
-    hex(&Sha256::digest(token))
+/// The form in which a one-time token is stored: SHA-256, as hex.
+pub fn digest(token: &str) -> String {
+    content_digest(token.as_bytes())
+}
+
+/// The same of anything.
+pub fn content_digest(content: &[u8]) -> String {
+    hex(&Sha256::digest(content))
 }
 
 fn hex(bytes: &[u8]) -> String {
