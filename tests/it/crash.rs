@@ -18,14 +18,14 @@ use tokio::{
 };
 
 /// The real program, serving the API on the database of a test.
-struct Process {
+pub struct Process {
     child: Child,
-    base: String,
+    pub base: String,
 }
 
 impl Process {
     /// Returns once it says that it serves.
-    async fn start(app: &TestApp) -> Self {
+    pub async fn start(app: &TestApp) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut child = Command::new(env!("CARGO_BIN_EXE_souk-under-test"))
             .arg("api")

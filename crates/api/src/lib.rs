@@ -11,6 +11,7 @@ mod server;
 mod state;
 mod watch;
 
+pub mod dead_letters;
 pub mod mail;
 pub mod media;
 pub mod routes;

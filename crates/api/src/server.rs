@@ -16,6 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    dead_letters,
     identity::{conduct, identify},
     outbox, routes,
     state::App,
@@ -27,7 +28,7 @@ pub struct Server {
     handle: ServerHandle,
     task: JoinHandle<std::io::Result<()>>,
     app: Arc<App>,
-    workers: [JoinHandle<()>; 2],
+    workers: [JoinHandle<()>; 3],
     quit: CancellationToken,
 }
 
@@ -58,6 +59,7 @@ pub fn serve(app: App, listener: TcpListener) -> std::io::Result<Server> {
     let quit = CancellationToken::new();
     let workers = [
         tokio::spawn(outbox::work(Arc::clone(&app), quit.clone())),
+        tokio::spawn(dead_letters::measure(Arc::clone(&app), quit.clone())),
         tokio::spawn(watch::keep(Arc::clone(&app), quit.clone())),
     ];
     Ok(Server { handle, task, app, workers, quit })

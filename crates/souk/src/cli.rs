@@ -5,7 +5,7 @@ use std::{io::Write as _, process::ExitCode};
 use clap::{Parser, Subcommand};
 use shared::{config::Config, telemetry};
 
-use crate::{doctor, migrate, prove, run, selftest};
+use crate::{doctor, migrate, outbox, prove, run, selftest};
 
 /// A marketplace server: an HTTP API, a chat server and the database under both.
 ///
@@ -29,6 +29,11 @@ enum Command {
     Doctor,
     /// Count all money and all units again, from the documents, and fail at one cent or unit of difference
     Prove,
+    /// List the mails, refunds and deletions that wait to be done or were given up
+    Outbox {
+        #[command(subcommand)]
+        order: Option<outbox::Order>,
+    },
     /// Race and crash this installation in a scratch database, and print what held
     Selftest(selftest::Options),
 }
@@ -67,6 +72,7 @@ fn run(command: Option<Command>) -> anyhow::Result<ExitCode> {
             Some(Command::Migrate) => migrate::migrate(config?).await,
             Some(Command::Doctor) => doctor::examine(config).await,
             Some(Command::Prove) => prove::prove(config?).await,
+            Some(Command::Outbox { order }) => outbox::serve(config?, order).await,
             Some(Command::Selftest(options)) => selftest::run(config?, options).await,
         }
     })

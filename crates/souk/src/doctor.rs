@@ -3,6 +3,7 @@
 use std::{net::TcpListener, process::ExitCode, time::Duration};
 
 use crate::embedded;
+use api::dead_letters;
 use bson::{Document, doc};
 use shared::audit;
 use shared::clock::Clock;
@@ -181,7 +182,37 @@ async fn server(db: &Db, name: &str) -> Vec<Finding> {
         Err(error) => Bad(format!("a change stream cannot be opened: {error}")),
     });
     found.extend(books(db).await);
+    found.push(letters(db).await);
     found
+}
+
+/// Looks for jobs of the outbox that nobody carries out any more, and names a few.
+async fn letters(db: &Db) -> Finding {
+    const NAMED: i64 = 3;
+    let read = async {
+        let counts = dead_letters::counts(db, Clock::default().now()).await?;
+        Ok::<_, mongodb::error::Error>((counts, dead_letters::list(db, true, NAMED).await?))
+    };
+    match read.await {
+        Ok((counts, _)) if counts.dead == 0 => {
+            Good(format!("no job of the outbox was given up; {} waiting", counts.waiting))
+        }
+        Ok((counts, some)) => {
+            let errors: String = some
+                .iter()
+                .map(|job| {
+                    let why = job.last_error.as_deref().unwrap_or("no reason noted");
+                    format!("\n                {} {} after {} tries: {why}", job.kind, job.id, job.attempts)
+                })
+                .collect();
+            Doubt(format!(
+                "{} jobs of the outbox were given up; `souk outbox` lists them, `souk outbox retry` puts them \
+                 back:{errors}",
+                counts.dead
+            ))
+        }
+        Err(error) => Bad(format!("the outbox cannot be read: {error}")),
+    }
 }
 
 /// Counts money and units again.

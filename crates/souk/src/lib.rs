@@ -7,6 +7,7 @@ pub mod demo;
 mod doctor;
 pub mod embedded;
 mod migrate;
+mod outbox;
 mod prove;
 mod run;
 mod selftest;

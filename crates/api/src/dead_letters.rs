@@ -1,0 +1,165 @@
+//! What an operator sees of the outbox, and may do about jobs that were given up. Nothing here shows
+//! what a job is about: mails carry links that open accounts.
+
+use std::{sync::Arc, time::Duration};
+
+use bson::{Document, doc};
+use futures_util::TryStreamExt as _;
+use serde::Deserialize;
+use shared::{
+    clock::Timestamp,
+    db::Db,
+    id::Id,
+    lenient,
+    model::{Outbox, Stored as _},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use crate::state::App;
+
+/// How often the gauges are set.
+const EVERY: Duration = Duration::from_secs(10);
+/// More of an error is a story.
+const LONGEST_ERROR: usize = 200;
+
+/// How the outbox stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counts {
+    /// To be done, now or later.
+    pub waiting: u64,
+    /// Given up.
+    pub dead: u64,
+    /// For how many milliseconds the oldest job that could be done has been waiting.
+    pub overdue: i64,
+}
+
+/// Counts.
+pub async fn counts(db: &Db, now: Timestamp) -> mongodb::error::Result<Counts> {
+    let jobs = db.raw::<Document>(Outbox::COLLECTION);
+    let due = doc! { "dead": false, "dueAt": { "$lte": now } };
+    let (waiting, dead, oldest) = tokio::try_join!(
+        async { jobs.count_documents(doc! { "dead": false }).await },
+        async { jobs.count_documents(doc! { "dead": true }).await },
+        async { jobs.find_one(due).sort(doc! { "dueAt": 1 }).projection(doc! { "dueAt": 1 }).await },
+    )?;
+    let since = oldest.and_then(|job| job.get("dueAt").and_then(lenient::as_date));
+    let overdue = since.map_or(0, |since| now.timestamp_millis() - since.timestamp_millis());
+    Ok(Counts { waiting, dead, overdue })
+}
+
+/// A job, without what it is about.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Its id.
+    pub id: Id<Outbox>,
+    /// `mail`, `deleteMedia`, `refund`.
+    pub kind: String,
+    /// How often it was tried.
+    pub attempts: i64,
+    /// When it was asked for.
+    pub created_at: Timestamp,
+    /// When it may be tried next.
+    pub due_at: Timestamp,
+    /// What the last try said, in one line.
+    pub last_error: Option<String>,
+}
+
+/// What is read of one.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Stub {
+    #[serde(rename = "_id")]
+    id: Id<Outbox>,
+    job: KindOnly,
+    #[serde(deserialize_with = "lenient::int")]
+    attempts: i64,
+    created_at: Timestamp,
+    due_at: Timestamp,
+    last_error: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct KindOnly {
+    kind: String,
+}
+
+/// Jobs that were given up, or those that were not; the oldest first, and no more than so many.
+pub async fn list(db: &Db, dead: bool, limit: i64) -> mongodb::error::Result<Vec<Job>> {
+    let seen = doc! { "job.kind": 1, "attempts": 1, "createdAt": 1, "dueAt": 1, "lastError": 1 };
+    let jobs = db.raw::<Stub>(Outbox::COLLECTION);
+    let found = jobs.find(doc! { "dead": dead }).projection(seen).sort(doc! { "dueAt": 1 }).limit(limit);
+    let stubs: Vec<Stub> = found.await?.try_collect().await?;
+    let job = |stub: Stub| Job {
+        id: stub.id,
+        kind: stub.job.kind,
+        attempts: stub.attempts,
+        created_at: stub.created_at,
+        due_at: stub.due_at,
+        last_error: stub.last_error.map(|error| in_one_line(&error)),
+    };
+    Ok(stubs.into_iter().map(job).collect())
+}
+
+/// Somebody else's words, fit for a terminal.
+fn in_one_line(error: &str) -> String {
+    let line: String =
+        error.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST_ERROR).collect();
+    if line.len() < error.len() { format!("{line}…") } else { line }
+}
+
+/// Which jobs are to be tried again.
+#[derive(Clone, Copy, Debug)]
+pub enum Which {
+    /// This one.
+    One(Id<Outbox>),
+    /// Every one that was given up.
+    All,
+}
+
+/// Puts jobs that were given up back, as if they were new, and says how many. One conditional update: a job
+/// that is not given up, or no longer, is left alone, however often this is asked for.
+pub async fn retry(db: &Db, which: Which, now: Timestamp) -> mongodb::error::Result<u64> {
+    let mut given_up = doc! { "dead": true };
+    if let Which::One(id) = which {
+        given_up.insert("_id", id);
+    }
+    let anew = doc! { "$set": { "dead": false, "attempts": 0, "dueAt": now } };
+    Ok(db.of::<Outbox>().update_many(given_up, anew).await?.modified_count)
+}
+
+/// Keeps the gauges up to date until told to quit.
+pub(crate) async fn measure(app: Arc<App>, quit: CancellationToken) {
+    loop {
+        match counts(&app.db, app.clock.now()).await {
+            Ok(counts) => {
+                metrics::gauge!("outbox_jobs", "state" => "waiting").set(gauge(counts.waiting));
+                metrics::gauge!("outbox_jobs", "state" => "dead").set(gauge(counts.dead));
+                let seconds = u64::try_from(counts.overdue / 1000).unwrap_or(0);
+                metrics::gauge!("outbox_overdue_seconds").set(gauge(seconds));
+            }
+            Err(cause) => debug!(%cause, "the outbox cannot be counted"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = quit.cancelled() => return,
+        }
+    }
+}
+
+fn gauge(number: u64) -> f64 {
+    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_one_line_that_does_nothing_to_a_terminal() {
+        assert_eq!(in_one_line("451 later"), "451 later");
+        assert_eq!(in_one_line("a\r\nb\u{1b}[2J"), "a  b [2J");
+        let long = in_one_line(&"ä".repeat(500));
+        assert_eq!(long.chars().count(), LONGEST_ERROR + 1);
+    }
+}
