@@ -307,6 +307,45 @@ async fn duplicates_are_named_and_their_index_appears_once_they_are_gone() {
 }
 
 #[tokio::test]
+async fn what_was_sold_before_is_told_apart_from_what_orders_account_for() {
+    let old = Database::new().await;
+    let (cup, pot) = (hex("c1"), hex("c2"));
+    // The cups: three sold by the old server, four by orders of ours, of which one came back.
+    old.insert(
+        "products",
+        [
+            doc! { "_id": cup, "name": "cup", "stock": "8", "sold_out": 6 },
+            doc! { "_id": pot, "name": "pot", "stock": 5_i64, "sold_out": 0 },
+        ],
+    )
+    .await;
+    let order = |state: &str, count: Bson, refunded: i64| {
+        let line = doc! { "_id": cup.to_hex(), "count": count, "refunded": refunded };
+        doc! { "status": "Delivered", "stockState": state, "cart": [line] }
+    };
+    let three = Bson::String("3".to_owned());
+    old.insert(
+        "orders",
+        [
+            order("taken", Bson::Int64(1), 0),
+            order("taken", three, 1),
+            order("legacy", Bson::Int64(2), 0),
+            order("released", Bson::Int64(5), 0),
+        ],
+    )
+    .await;
+    old.migrate().await;
+    let counted = |listing: Document| {
+        let number = |field| listing.get(field).and_then(shared::lenient::as_int).unwrap();
+        ["stock", "sold_out", "supplied", "soldEarlier"].map(number)
+    };
+    assert_eq!(counted(old.one("products", cup).await), [8, 6, 14, 3]);
+    assert_eq!(counted(old.one("products", pot).await), [5, 0, 5, 0]);
+    let audit = shared::audit::run(&old.db).await.unwrap();
+    assert_eq!(audit.differences, Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn a_second_run_changes_nothing() {
     let old = Database::new().await;
     tests::legacy::plant(&old.db).await;
