@@ -3,12 +3,12 @@
 use std::{net::TcpListener, process::Stdio};
 
 use bson::{Document, doc};
-use futures_util::future::join_all;
+use futures_util::{TryStreamExt as _, future::join_all};
 use reqwest::multipart;
 use serde_json::{Value, json};
 use shared::{
     id::Id,
-    model::{Image, Kind, Listing, Order, RememberedAnswer, Shop},
+    model::{Image, Kind, Listing, Order, RememberedAnswer, Shop, Withdrawal},
     money::Money,
 };
 use tests::{Buyer, Seller, TestApp};
@@ -265,6 +265,76 @@ async fn a_server_killed_during_refunds_gives_units_and_money_back_together_and_
     assert_eq!(app.shelf(&cup).await, (1000 - 12, 0, 12));
     // What is left of 32.97 (29.97 and 3.00 shipping) is 10.99, of which 1.10 is the fee.
     assert_eq!(app.balance(&bob).await, 12 * (1099 - 110));
+}
+
+#[tokio::test]
+async fn a_server_killed_during_decisions_on_withdrawals_moves_state_money_and_mail_together() {
+    let app = TestApp::start().await;
+    let (bob, root) = tokio::join!(app.seller("bob"), app.admin("root"));
+    let bank = doc! { "bankName": "B", "bankAccountNumber": "12345678" };
+    let set = doc! { "$set": { "withdrawMethod": bank, "availableBalance": 5000 }, "$unset": { "balanceMinor": "" } };
+    app.db.of::<Shop>().update_one(doc! { "_id": bob.id }, set).await.unwrap();
+    shared::migrate::run(&app.db, &app.clock).await.unwrap();
+    let mut requests = Vec::new();
+    for amount in 50..74 {
+        let call = bob.post("/api/withDraw/create-withdraw-request").json(&json!({ "amount": amount }));
+        requests.push(call.await.expect(201)["withdraw"]["_id"].as_str().unwrap().to_owned());
+    }
+    let client = reqwest::Client::new();
+    let decide = |base: &str, (n, request): (usize, &String)| {
+        let status = if n.is_multiple_of(2) { "Rejected" } else { "Succeeded" };
+        let path = format!("{base}/api/withDraw/update-withdraw-request/{request}");
+        client.put(path).bearer_auth(&root.token).json(&json!({ "status": status }))
+    };
+    let process = Process::start(&app).await;
+    let (sender, mut answered) = tokio::sync::mpsc::unbounded_channel();
+    let calls: Vec<_> = requests
+        .iter()
+        .enumerate()
+        .map(|request| {
+            let (request, sender) = (decide(&process.base, request), sender.clone());
+            tokio::spawn(async move {
+                if request.send().await.is_ok_and(|response| response.status() == 200) {
+                    sender.send(()).ok();
+                }
+            })
+        })
+        .collect();
+    for _ in 0..3 {
+        answered.recv().await.unwrap();
+    }
+    process.kill().await;
+    join_all(calls).await;
+    assert_decided(&app, &bob).await;
+    for request in requests.iter().enumerate() {
+        assert_eq!(insist(decide(&app.base, request)).await.0, 200);
+    }
+    assert_eq!(assert_decided(&app, &bob).await, 24);
+    // What the dead process was at comes free with its lease.
+    app.clock.advance(61_000);
+    crate::mail::outbox_is_empty(&app).await;
+    let files = std::fs::read_dir(app.home().join("outbox")).map_or(0, Iterator::count);
+    assert!(files + app.mails().count_to(&bob.email) >= 24, "a shop was not told");
+}
+
+/// What is rejected is back, what is not is not, and each decision stands in the shop's list. Gives how
+/// many are decided.
+async fn assert_decided(app: &TestApp, seller: &Seller) -> usize {
+    app.assert_books_balance().await;
+    let found = app.db.of::<Withdrawal>().find(doc! {}).await.unwrap();
+    let all: Vec<Withdrawal> = found.try_collect().await.unwrap();
+    let shop = app.db.of::<Shop>().find_one(doc! { "_id": seller.id }).await.unwrap().unwrap();
+    let mut balance = 500_000;
+    for withdrawal in &all {
+        let movement = shop.transactions.iter().find(|one| one.id == withdrawal.id.cast()).unwrap();
+        assert_eq!(movement.status, withdrawal.status);
+        let key = format!("withdraw-rejected:{}", withdrawal.id);
+        let back = app.db.raw::<Document>("ledger").find_one(doc! { "_id": key }).await.unwrap();
+        assert_eq!(back.is_some(), withdrawal.status == "Rejected");
+        balance -= if back.is_some() { 0 } else { withdrawal.amount.minor() };
+    }
+    assert_eq!(shop.balance_minor, Some(balance));
+    all.iter().filter(|withdrawal| withdrawal.status != "Processing").count()
 }
 
 /// As many orders are delivered as units are sold, credits are booked and the balance says.
