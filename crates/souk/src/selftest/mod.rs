@@ -20,10 +20,11 @@ mod stage;
 mod storm;
 mod verdict;
 
-use std::{process::ExitCode, time::Duration};
+use std::{panic::AssertUnwindSafe, process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use clap::{Args, ValueEnum};
+use futures_util::FutureExt as _;
 use shared::{auth::one_time_token, clock::Clock, config::Config};
 use tokio::time::Instant;
 
@@ -232,7 +233,10 @@ async fn once(
         Err(error) => return (Outcome::Broke(error, vec![]), Ok(())),
     };
     let outcome = tokio::select! {
-        outcome = attempt(trial, &mut stage, count, chance) => outcome,
+        // Also a trial that panics leaves nothing behind.
+        outcome = AssertUnwindSafe(attempt(trial, &mut stage, count, chance)).catch_unwind() => {
+            outcome.unwrap_or_else(|_| Err(anyhow::anyhow!("the trial itself is broken; its words are above")))
+        }
         signal = signals.next() => Ok(Outcome::Interrupted(signal)),
         () = tokio::time::sleep(LIMIT) => Err(anyhow::anyhow!("gave up after {} minutes", LIMIT.as_secs() / 60)),
     };
