@@ -3,11 +3,8 @@
 use bson::doc;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use shared::{
-    model::{Kind, LedgerEntry, Listing, Order, Shop},
-    money::Money,
-};
-use tests::{Buyer, Seller, TestApp};
+use shared::model::{Order, Shop};
+use tests::{Buyer, TestApp};
 
 /// What the client puts in its cart: the whole product as it was received, and a count.
 fn item(product: &Value, count: i64) -> Value {
@@ -41,41 +38,6 @@ fn id(document: &Value) -> &str {
     document["_id"].as_str().unwrap()
 }
 
-async fn set_status(seller: &Seller, order: &Value, status: &str) -> Value {
-    let path = format!("/api/order/update-order-status/{}", id(order));
-    seller.put(&path).json(&json!({ "status": status })).await.expect(200)["order"].clone()
-}
-
-async fn stock(app: &TestApp, product: &Value) -> (i64, i64, i64) {
-    let listing: Listing = app
-        .db
-        .listings(Kind::Product)
-        .find_one(doc! { "_id": id(product).parse::<shared::id::Id<Listing>>().unwrap() })
-        .await
-        .unwrap()
-        .unwrap();
-    (listing.stock, listing.reserved, listing.sold_out)
-}
-
-async fn balance(app: &TestApp, seller: &Seller) -> Shop {
-    app.db.of::<Shop>().find_one(doc! { "_id": seller.id }).await.unwrap().unwrap()
-}
-
-/// Every entry of the ledger sums to zero, and the shop's balance is the sum of its lines.
-async fn assert_books_balance(app: &TestApp, seller: &Seller) {
-    use futures_util::TryStreamExt as _;
-    let entries: Vec<LedgerEntry> =
-        app.db.of::<LedgerEntry>().find(doc! {}).await.unwrap().try_collect().await.unwrap();
-    let account = shared::ledger::shop_account(seller.id);
-    let mut sum = 0;
-    for entry in entries {
-        assert_eq!(entry.lines.iter().map(|line| line.minor).sum::<i64>(), 0, "{}", entry.key);
-        sum += entry.lines.iter().filter(|line| line.account == account).map(|line| line.minor).sum::<i64>();
-    }
-    let shop = balance(app, seller).await;
-    assert_eq!((shop.balance_minor, shop.available_balance), (Some(sum), Money::from_minor(sum)));
-}
-
 #[tokio::test]
 async fn d3_a_checkout_makes_one_order_a_shop_whose_totals_add_up_to_the_cent() {
     let app = TestApp::start().await;
@@ -91,7 +53,7 @@ async fn d3_a_checkout_makes_one_order_a_shop_whose_totals_add_up_to_the_cent() 
     assert_eq!(orders[0]["status"], "Processing");
     assert_eq!(orders[0]["paymentInfo"], json!({ "type": "Cash on Delivery" }));
     assert_eq!(orders[0]["user"], json!({ "_id": ann.id.hex(), "name": "ann" }));
-    assert_eq!((stock(&app, &cup).await, stock(&app, &pot).await), ((10, 3, 0), (10, 1, 0)));
+    assert_eq!((app.shelf(&cup).await, app.shelf(&pot).await), ((10, 3, 0), (10, 1, 0)));
 }
 
 #[tokio::test]
@@ -105,7 +67,7 @@ async fn d4_prices_and_names_come_from_the_database_never_from_the_cart() {
     let body = checkout(&ann, &[forged.clone()], 0.01);
     let refused = ann.post("/api/order/create-order").json(&body).await.refused(409, "wrong_total");
     assert!(refused["message"].as_str().unwrap().contains("110.00"), "{refused}");
-    assert_eq!(stock(&app, &cup).await, (10, 0, 0), "a refused checkout reserves nothing");
+    assert_eq!(app.shelf(&cup).await, (10, 0, 0), "a refused checkout reserves nothing");
     // A total above ours is lowered to ours.
     let orders = buy(&ann, &[forged], 5000).await;
     assert_eq!(orders[0]["totalPrice"], json!(110));
@@ -212,7 +174,7 @@ async fn d8_what_is_not_there_cannot_be_bought_and_every_such_line_is_named() {
     assert!(message.contains("\"cup\" (wanted 3, 2 left)") && message.contains("\"pan\" (wanted 4, 1 left)"));
     assert!(!message.contains("pot"), "{message}");
     for product in [&cup, &pot, &pan] {
-        assert_eq!(stock(&app, product).await.1, 0);
+        assert_eq!(app.shelf(product).await.1, 0);
     }
     let gone = json!({ "_id": "65f000000000000000000001", "name": "ghost", "count": 1 });
     let body = checkout(&ann, &[item(&cup, 1), gone], Value::Null);
@@ -243,7 +205,7 @@ async fn the_last_unit_goes_to_exactly_one_of_many_buyers_on_two_nodes() {
     .await;
     assert_eq!(outcomes.iter().filter(|status| **status == 201).count(), 1, "{outcomes:?}");
     assert_eq!(outcomes.iter().filter(|status| **status == 409).count(), 23, "{outcomes:?}");
-    assert_eq!(stock(&app, &cup).await, (1, 1, 0));
+    assert_eq!(app.shelf(&cup).await, (1, 1, 0));
 }
 
 #[tokio::test]
@@ -266,11 +228,11 @@ async fn d19_the_same_checkout_many_times_at_once_is_one_checkout() {
     }))
     .await;
     assert!(answers.iter().all(|answer| *answer == answers[0]));
-    assert_eq!(stock(&app, &cup).await, (50, 1, 0));
+    assert_eq!(app.shelf(&cup).await, (50, 1, 0));
     // After the window the same cart is another order.
     app.clock.advance(11_000);
     buy(&ann, &[item(&cup, 1)], 11).await;
-    assert_eq!(stock(&app, &cup).await, (50, 2, 0));
+    assert_eq!(app.shelf(&cup).await, (50, 2, 0));
 }
 
 #[tokio::test]
@@ -288,7 +250,7 @@ async fn an_idempotency_key_gives_the_first_answer_again_and_refuses_another_bod
     send("k1", 2).await.refused(422, "idempotency_key_reused");
     let second = send("k2", 1).await.expect(201);
     assert_ne!(second, first);
-    assert_eq!(stock(&app, &cup).await.1, 2);
+    assert_eq!(app.shelf(&cup).await.1, 2);
 }
 
 #[tokio::test]
@@ -363,7 +325,7 @@ async fn d16_a_checkout_without_sense_is_a_400_that_names_the_fields() {
         let answer = ann.post("/api/order/create-order").json(&spoilt(pointer, value)).await;
         answer.refused(400, "malformed_json");
     }
-    assert_eq!(stock(&app, &cup).await, (5, 0, 0));
+    assert_eq!(app.shelf(&cup).await, (5, 0, 0));
 }
 
 #[tokio::test]
@@ -373,19 +335,19 @@ async fn d1_only_delivery_pays_the_seller_and_d9_units_leave_the_shelf_once() {
     let cup = bob.product("cup", "33.33", 10).await;
     let order = &buy(&ann, &[item(&cup, 3)], Value::Null).await[0];
     // Skipping a step takes the units all the same, and repeating one takes nothing.
-    let shipped = set_status(&bob, order, "Shipping").await;
+    let shipped = bob.set_status(id(order), "Shipping").await;
     assert!(shipped.get("deliveredAt").is_none() && shipped["paymentInfo"].get("status").is_none());
-    set_status(&bob, order, "Shipping").await;
-    assert_eq!(stock(&app, &cup).await, (7, 0, 3));
-    assert_eq!(balance(&app, &bob).await.balance_minor, Some(0));
-    let delivered = set_status(&bob, order, "Delivered").await;
+    bob.set_status(id(order), "Shipping").await;
+    assert_eq!(app.shelf(&cup).await, (7, 0, 3));
+    assert_eq!(app.balance(&bob).await, 0);
+    let delivered = bob.set_status(id(order), "Delivered").await;
     assert_eq!(delivered["paymentInfo"]["status"], "succeeded");
     assert!(delivered["deliveredAt"].is_string() && delivered["paidAt"].is_string());
-    set_status(&bob, order, "Delivered").await;
+    bob.set_status(id(order), "Delivered").await;
     // 99.99 + 10.00 = 109.99, less 11.00.
-    assert_eq!(balance(&app, &bob).await.balance_minor, Some(9899));
-    assert_eq!(stock(&app, &cup).await, (7, 0, 3));
-    assert_books_balance(&app, &bob).await;
+    assert_eq!(app.balance(&bob).await, 9899);
+    assert_eq!(app.shelf(&cup).await, (7, 0, 3));
+    app.assert_books_balance().await;
 }
 
 #[tokio::test]
@@ -395,10 +357,10 @@ async fn d2_a_second_delivery_adds_to_the_balance() {
     let cup = bob.product("cup", "10", 10).await;
     for n in 1..=2 {
         let order = &buy(&ann, &[item(&cup, n)], Value::Null).await[0];
-        set_status(&bob, order, "Delivered").await;
+        bob.set_status(id(order), "Delivered").await;
     }
     // 11 + 22 less 10 %.
-    let shop = balance(&app, &bob).await;
+    let shop = app.db.of::<Shop>().find_one(doc! { "_id": bob.id }).await.unwrap().unwrap();
     assert_eq!(shop.balance_minor, Some(2970));
     assert_eq!(shop.transactions.len(), 2);
     let own = bob.get("/api/shop/getSeller").await.expect(201);
@@ -412,7 +374,7 @@ async fn d17_an_order_never_goes_back_and_the_refusal_names_both_states() {
     let (ann, bob) = tokio::join!(app.buyer("ann"), app.seller("bob"));
     let cup = bob.product("cup", "10", 10).await;
     let order = &buy(&ann, &[item(&cup, 1)], Value::Null).await[0];
-    set_status(&bob, order, "Received").await;
+    bob.set_status(id(order), "Received").await;
     let path = format!("/api/order/update-order-status/{}", id(order));
     for back in ["Processing", "Shipping", "Refund Processing", "Refund Success", "Cancelled"] {
         let refused = bob.put(&path).json(&json!({ "status": back })).await.refused(409, "wrong_status");
@@ -439,8 +401,8 @@ async fn b7_a_shop_moves_only_its_own_orders() {
     bob.put("/api/order/update-order-status/undefined").json(&body).await.refused(400, "invalid_id");
     let nobodys = "/api/order/update-order-status/65f000000000000000000001";
     bob.put(nobodys).json(&body).await.refused(404, "order_not_found");
-    assert_eq!(balance(&app, &eve).await.balance_minor, Some(0));
-    assert_eq!(stock(&app, &cup).await, (10, 1, 0));
+    assert_eq!(app.balance(&eve).await, 0);
+    assert_eq!(app.shelf(&cup).await, (10, 1, 0));
 }
 
 #[tokio::test]
@@ -453,7 +415,7 @@ async fn d10_a_refund_puts_units_and_money_back_exactly_once() {
     let grant = format!("/api/order/order-refund-success/{}", id(order));
     let asked = json!({ "status": "Refund Processing", "reason": "too small" });
     ann.put(&ask).json(&asked).await.refused(409, "wrong_status");
-    set_status(&bob, order, "Delivered").await;
+    bob.set_status(id(order), "Delivered").await;
     bob.put(&grant).json(&json!({ "status": "Refund Success" })).await.refused(409, "wrong_status");
     let answer = ann.put(&ask).json(&asked).await.expect(200);
     assert_eq!(answer["message"], "Refund in Processing");
@@ -466,11 +428,11 @@ async fn d10_a_refund_puts_units_and_money_back_exactly_once() {
     for outcome in outcomes.await {
         outcome.expect(200);
     }
-    assert_eq!(stock(&app, &cup).await, (10, 0, 0));
-    assert_eq!(balance(&app, &bob).await.balance_minor, Some(0));
-    assert_books_balance(&app, &bob).await;
+    assert_eq!(app.shelf(&cup).await, (10, 0, 0));
+    assert_eq!(app.balance(&bob).await, 0);
+    app.assert_books_balance().await;
     // O4 may repeat the status that the order has.
-    assert_eq!(set_status(&bob, order, "Refund Success").await["status"], "Refund Success");
+    assert_eq!(bob.set_status(id(order), "Refund Success").await["status"], "Refund Success");
 }
 
 #[tokio::test]
@@ -479,7 +441,7 @@ async fn a_refund_after_a_withdrawal_leaves_the_balance_below_zero() {
     let (ann, bob) = tokio::join!(app.buyer("ann"), app.seller("bob"));
     let cup = bob.product("cup", "100", 10).await;
     let order = &buy(&ann, &[item(&cup, 1)], Value::Null).await[0];
-    set_status(&bob, order, "Delivered").await;
+    bob.set_status(id(order), "Delivered").await;
     let bank = json!({ "withdrawMethod": { "bankName": "B", "bankCountry": "PK", "bankSwiftCode": "S",
         "bankAccountNumber": "12345678", "bankHolderName": "Bob", "bankAddress": "A" } });
     bob.put("/api/shop/update-payment-methods").json(&bank).await.expect(201);
@@ -489,8 +451,8 @@ async fn a_refund_after_a_withdrawal_leaves_the_balance_below_zero() {
         .json(&json!({ "status": "Refund Success" }))
         .await
         .expect(200);
-    assert_eq!(balance(&app, &bob).await.balance_minor, Some(-9900));
-    assert_books_balance(&app, &bob).await;
+    assert_eq!(app.balance(&bob).await, -9900);
+    app.assert_books_balance().await;
 }
 
 #[tokio::test]
@@ -500,13 +462,13 @@ async fn a_refused_refund_counts_as_delivered_again_and_moves_nothing() {
     let cup = bob.product("cup", "10", 10).await;
     let order = &buy(&ann, &[item(&cup, 1)], Value::Null).await[0];
     let refuse = format!("/api/order/order-refund-refused/{}", id(order));
-    set_status(&bob, order, "Delivered").await;
+    bob.set_status(id(order), "Delivered").await;
     bob.put(&refuse).await.refused(409, "wrong_status");
     ann.put(&format!("/api/order/refund-order/{}", id(order))).json(&json!({})).await.expect(200);
     ann.put(&refuse).await.refused(401, "unauthenticated");
     assert_eq!(bob.put(&refuse).await.expect(200)["order"]["status"], "Delivered");
-    assert_eq!((stock(&app, &cup).await, balance(&app, &bob).await.balance_minor), ((9, 0, 1), Some(990)));
-    assert_books_balance(&app, &bob).await;
+    assert_eq!((app.shelf(&cup).await, app.balance(&bob).await), ((9, 0, 1), 990));
+    app.assert_books_balance().await;
 }
 
 #[tokio::test]
@@ -516,7 +478,7 @@ async fn b5_b6_only_the_buyer_asks_for_a_refund_and_only_the_shop_grants_it() {
     let (bob, mal) = tokio::join!(app.seller("bob"), app.seller("mal"));
     let cup = bob.product("cup", "10", 10).await;
     let order = &buy(&ann, &[item(&cup, 1)], Value::Null).await[0];
-    set_status(&bob, order, "Delivered").await;
+    bob.set_status(id(order), "Delivered").await;
     let ask = format!("/api/order/refund-order/{}", id(order));
     let body = json!({ "status": "anything" });
     eve.put(&ask).json(&body).await.refused(403, "not_yours");
@@ -540,19 +502,19 @@ async fn buyer_or_seller_cancels_before_the_units_are_handed_over_and_they_are_f
     ann.put(&cancel(first)).bare().await.refused(401, "unauthenticated");
     assert_eq!(ann.put(&cancel(first)).await.expect(200)["order"]["status"], "Cancelled");
     ann.put(&cancel(first)).await.expect(200);
-    assert_eq!(stock(&app, &cup).await, (10, 0, 0));
+    assert_eq!(app.shelf(&cup).await, (10, 0, 0));
     let second = &buy(&ann, &[item(&cup, 3)], Value::Null).await[0];
     bob.put(&cancel(second)).await.expect(200);
-    assert_eq!(stock(&app, &cup).await, (10, 0, 0));
+    assert_eq!(app.shelf(&cup).await, (10, 0, 0));
     // The same again right after cancelling is meant, and no double click.
     let again = &buy(&ann, &[item(&cup, 3)], Value::Null).await[0];
     assert_ne!(id(again), id(second));
-    assert_eq!(stock(&app, &cup).await, (10, 3, 0));
+    assert_eq!(app.shelf(&cup).await, (10, 3, 0));
     ann.put(&cancel(again)).await.expect(200);
     let third = &buy(&ann, &[item(&cup, 1)], Value::Null).await[0];
-    set_status(&bob, third, "Transferred to delivery partner").await;
+    bob.set_status(id(third), "Transferred to delivery partner").await;
     ann.put(&cancel(third)).await.refused(409, "wrong_status");
-    assert_eq!(stock(&app, &cup).await, (9, 0, 1));
+    assert_eq!(app.shelf(&cup).await, (9, 0, 1));
 }
 
 #[tokio::test]
@@ -596,12 +558,12 @@ async fn many_hands_on_one_order_move_units_and_money_once() {
     for answer in join_all(calls).await {
         assert!(matches!(answer.status, 200 | 409), "{}", answer.text());
     }
-    assert_eq!(stock(&app, &cup).await, (8, 0, 2));
-    assert_eq!(balance(&app, &bob).await.balance_minor, Some(1980));
+    assert_eq!(app.shelf(&cup).await, (8, 0, 2));
+    assert_eq!(app.balance(&bob).await, 1980);
     let stored: Order = app.db.of::<Order>().find_one(doc! {}).await.unwrap().unwrap();
     let walked: Vec<_> = stored.history.iter().map(|change| change.status).collect();
     assert!(walked.is_sorted() && walked.windows(2).all(|pair| pair[0] != pair[1]), "{walked:?}");
-    assert_books_balance(&app, &bob).await;
+    app.assert_books_balance().await;
 }
 
 #[tokio::test]
@@ -619,12 +581,12 @@ async fn d5_a_card_payment_counts_only_as_its_gateway_says_and_only_once() {
     let begun = pay(1100).await.expect(200);
     let payment = begun["client_secret"].as_str().unwrap().split("_secret_").next().unwrap().to_owned();
     with(&payment, 2, json!(22)).await.refused(409, "payment_not_verified");
-    assert_eq!(stock(&app, &cup).await, (10, 0, 0));
+    assert_eq!(app.shelf(&cup).await, (10, 0, 0));
     let order = with(&payment, 1, json!(11)).await.expect(201)["orders"][0].clone();
     assert_eq!(order["paymentInfo"]["status"], "succeeded");
     app.clock.advance(60_000);
     with(&payment, 1, json!(11)).await.refused(409, "payment_used");
-    assert_eq!(stock(&app, &cup).await, (10, 1, 0));
+    assert_eq!(app.shelf(&cup).await, (10, 1, 0));
 }
 
 #[tokio::test]
@@ -638,7 +600,7 @@ async fn a_card_payment_for_what_is_sold_out_is_refunded() {
     let mut body = checkout(&ann, &[item(&cup, 1)], 11);
     body["paymentInfo"] = json!({ "id": payment, "type": "Credit Card" });
     ann.post("/api/order/create-order").json(&body).await.refused(409, "out_of_stock");
-    refunded(&app, &payment, 1100).await;
+    app.await_returned(&payment, 1100).await;
 }
 
 #[tokio::test]
@@ -653,23 +615,8 @@ async fn a_cancelled_card_order_is_refunded() {
     let order = ann.post("/api/order/create-order").json(&body).await.expect(201)["orders"][0].clone();
     let answer = ann.put(&format!("/api/order/cancel-order/{}", id(&order))).await.expect(200);
     assert_eq!(answer["order"]["paymentInfo"]["status"], "refunded");
-    refunded(&app, &payment, 1100).await;
-    assert_eq!(stock(&app, &cup).await, (1, 0, 0));
-}
-
-/// Waits until the sandbox gateway has returned that much of a payment.
-async fn refunded(app: &TestApp, payment: &str, minor: i64) {
-    use futures_util::StreamExt as _;
-    let payments = app.db.raw::<bson::Document>("sandboxpayments");
-    let done =
-        |found: Option<bson::Document>| found.is_some_and(|p| p.get_i64("refundedMinor").ok() == Some(minor));
-    let mut changes = payments.watch().await.unwrap();
-    let waiting = async {
-        while !done(payments.find_one(doc! { "_id": payment }).await.unwrap()) {
-            changes.next().await.unwrap().unwrap();
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(20), waiting).await.expect("no refund arrived");
+    app.await_returned(&payment, 1100).await;
+    assert_eq!(app.shelf(&cup).await, (1, 0, 0));
 }
 
 #[tokio::test]
@@ -682,8 +629,8 @@ async fn d5_a_paypal_payers_bare_claim_is_kept_as_unverified_and_credits_nobody(
     let order = ann.post("/api/order/create-order").json(&body).await.expect(201)["orders"][0].clone();
     assert_eq!(order["paymentInfo"]["status"], "unverified");
     assert!(order.get("paidAt").is_none());
-    set_status(&bob, &order, "Delivered").await;
-    assert_eq!(balance(&app, &bob).await.balance_minor, Some(0));
+    bob.set_status(id(&order), "Delivered").await;
+    assert_eq!(app.balance(&bob).await, 0);
     // The same payer pays again: payer ids are not unique.
     app.clock.advance(60_000);
     ann.post("/api/order/create-order").json(&body).await.expect(201);

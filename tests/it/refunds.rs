@@ -1,6 +1,6 @@
 //! Refunds of some units of an order: to the cent, once, and nobody else's.
 
-use bson::{Document, doc};
+use bson::doc;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use shared::model::LedgerEntry;
@@ -209,25 +209,11 @@ async fn a_card_gets_back_just_what_each_part_cost() {
         refund(&ann, &bob, &orders[0], &[(&cup, 1)]).await;
     }
     let first = orders[0]["totalPrice"].as_f64().unwrap();
-    returned(&app, payment, (first * 100.0).round() as i64).await;
+    app.await_returned(payment, (first * 100.0).round() as i64).await;
     eve.set_status(id(&orders[1]), "Delivered").await;
     refund(&ann, &eve, &orders[1], &[(&tea, 1)]).await;
-    returned(&app, payment, 1830).await;
+    app.await_returned(payment, 1830).await;
     app.assert_books_balance().await;
-}
-
-/// Waits until the sandbox gateway has returned that much of a payment.
-async fn returned(app: &TestApp, payment: &str, minor: i64) {
-    use futures_util::StreamExt as _;
-    let payments = app.db.raw::<Document>("sandboxpayments");
-    let done = |found: Option<Document>| found.unwrap().get_i64("refundedMinor").unwrap();
-    let mut changes = payments.watch().await.unwrap();
-    let waiting = async {
-        while done(payments.find_one(doc! { "_id": payment }).await.unwrap()) != minor {
-            changes.next().await.unwrap().unwrap();
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(20), waiting).await.expect("no refund arrived");
 }
 
 #[tokio::test]

@@ -1,6 +1,9 @@
 //! Where units and money are, straight from the database.
 
-use bson::doc;
+use std::time::Duration;
+
+use bson::{Document, doc};
+use futures_util::StreamExt as _;
 use serde_json::Value;
 use shared::{
     audit,
@@ -22,6 +25,19 @@ impl TestApp {
     pub async fn balance(&self, seller: &Seller) -> i64 {
         let shop = self.db.of::<Shop>().find_one(doc! { "_id": seller.id }).await.unwrap().unwrap();
         shop.balance_minor.unwrap()
+    }
+
+    /// Waits until the sandbox gateway has returned that much of a payment, in minor units.
+    pub async fn await_returned(&self, payment: &str, minor: i64) {
+        let payments = self.db.raw::<Document>("sandboxpayments");
+        let returned = |found: Option<Document>| found.unwrap().get_i64("refundedMinor").unwrap();
+        let mut changes = payments.watch().await.unwrap();
+        let waiting = async {
+            while returned(payments.find_one(doc! { "_id": payment }).await.unwrap()) != minor {
+                changes.next().await.unwrap().unwrap();
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), waiting).await.expect("no refund arrived");
     }
 
     /// Counts everything again: every cent and every unit is accounted for.
