@@ -13,6 +13,8 @@ use tokio::time::Instant;
 
 /// No request of a trial takes so long; one that does has hung.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Shorter than the servers keep a connection that nobody uses, or a request could meet its end.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// A server, and a way to it. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -74,7 +76,7 @@ impl Answer {
 
 pub(super) fn api_client() -> anyhow::Result<reqwest::Client> {
     // Not through a proxy of the environment's: the servers are on this machine.
-    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
+    let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).pool_idle_timeout(IDLE);
     client.build().context("cannot set up an HTTP client")
 }
 
