@@ -173,8 +173,8 @@ async fn however_many_hands_grant_or_refuse_part_of_an_order_it_is_decided_once(
         ann.put(&ask_path(&order)).json(&of(&[(&cup, 1)])).await.expect(200);
         let (before, sold) = (app.balance(&bob).await, app.shelf(&cup).await.2);
         let call = |i: usize| {
-            let base = if i % 2 == 0 { &app.base } else { &node.base };
-            let tail = if i % 3 == 0 { "order-refund-refused" } else { "order-refund-success" };
+            let base = if i.is_multiple_of(2) { &app.base } else { &node.base };
+            let tail = if i.is_multiple_of(3) { "order-refund-refused" } else { "order-refund-success" };
             let request = client.put(format!("{base}/api/order/{tail}/{}", id(&order)));
             let request = request.bearer_auth(&bob.token).json(&granted());
             async move { (tail, request.send().await.unwrap().status().as_u16()) }

@@ -31,7 +31,8 @@ impl Database {
         Ok(Self { db, embedded })
     }
 
-    /// Like [`Database::open`], but beside a running Souk it is that one's database: for commands that only look.
+    /// Like [`Database::open`], but beside a running Souk it is that one's database: for commands that may run
+    /// beside it.
     pub(crate) async fn reach(config: &Config, app_name: &str) -> anyhow::Result<Self> {
         match Self::open(config, app_name).await {
             Err(error) if error.is::<embedded::InUse>() => {

@@ -7,7 +7,7 @@ use api::dead_letters::{self, Job, Which};
 use clap::Subcommand;
 use shared::{clock::Clock, clock::Timestamp, config::Config, db::Db};
 
-use crate::{banner::say, database::Database, embedded::InUse};
+use crate::{banner::say, database::Database};
 
 /// So many of each sort are listed.
 const SHOWN: i64 = 50;
@@ -35,14 +35,7 @@ pub(crate) async fn serve(config: Config, order: Option<Order>) -> anyhow::Resul
         }
         Some(Order::Retry { id: None, .. }) => Some(Which::All),
     };
-    let database = match Database::open(&config, "souk-outbox").await {
-        Err(error) if error.is::<InUse>() => {
-            return Err(error.context(
-                "the database is in use; to reach it, set DB_URL to the address that the running Souk's banner shows",
-            ));
-        }
-        opened => opened?,
-    };
+    let database = Database::reach(&config, "souk-outbox").await?;
     let now = Clock::default().now();
     let done = match which {
         None => list(&database.db, now).await,
