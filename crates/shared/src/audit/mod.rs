@@ -50,15 +50,22 @@ pub struct Audit {
 
 /// Counts. Everything is read as of one moment, so it may run beside servers at work.
 pub async fn run(db: &Db) -> Result<Audit> {
-    let mut session = db.client().start_session().snapshot(true).await?;
+    db.snapshot(|session| {
+        let db = db.clone();
+        Box::pin(async move { count(&db, session).await })
+    })
+    .await
+}
+
+async fn count(db: &Db, session: &mut ClientSession) -> Result<Audit> {
     let mut audit = Audit::default();
-    entries(db, &mut session, &mut audit).await?;
-    balances(db, &mut session, &mut audit).await?;
-    orders::agree(db, &mut session, &mut audit).await?;
-    orders::payments(db, &mut session, &mut audit).await?;
-    withdrawals::agree(db, &mut session, &mut audit).await?;
+    entries(db, session, &mut audit).await?;
+    balances(db, session, &mut audit).await?;
+    orders::agree(db, session, &mut audit).await?;
+    orders::payments(db, session, &mut audit).await?;
+    withdrawals::agree(db, session, &mut audit).await?;
     for kind in [Kind::Product, Kind::Event] {
-        stock::agree(db, &mut session, kind, &mut audit).await?;
+        stock::agree(db, session, kind, &mut audit).await?;
     }
     Ok(audit)
 }
