@@ -31,7 +31,7 @@ const BUYERS: usize = 12;
 const PRODUCTS_A_SHOP: usize = 4;
 const STOCK: i64 = 30;
 /// So many orders are remembered; older ones are left as they are.
-const REMEMBERED: usize = 400;
+const REMEMBERED: usize = 60;
 /// Between two looks into the books.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -157,7 +157,7 @@ async fn act(market: &Market, name: &str, chance: &mut Chance, tally: &mut Tally
     };
     let dice = chance.below(100);
     let (Some(order), 35..) = (known, dice) else { return create(market, api, name, chance, tally).await };
-    if dice >= 93 {
+    if dice >= 88 {
         let (product, shop) = chance.pick(&market.goods)?;
         let Some(seller) = market.sellers.get(*shop) else { return Ok(()) };
         let path = format!("/api/product/update-product/{product}");
@@ -272,12 +272,12 @@ fn change(
             ];
             api.set_status(seller, id, chance.pick(&steps)?.text())
         }
-        65..78 => {
+        65..76 => {
             let (product, units) = *chance.pick(&order.lines)?;
             let part = [(product, chance.between(1, units))];
             api.ask_refund(buyer, id, (!chance.one_in(3)).then_some(&part))
         }
-        78..90 => api.grant_refund(seller, id),
+        76..86 => api.grant_refund(seller, id),
         _ => api.request(Method::PUT, &format!("/api/order/order-refund-refused/{id}"), &seller.token),
     }))
 }
