@@ -243,7 +243,7 @@ pub async fn identify(
     }
     let credentials = credentials(&request);
     let identity = if credentials.any() {
-        match resolve(&app.db, &app.sessions, &credentials, app.clock.now()).await {
+        match resolve(&app.accounts, &app.sessions, &credentials, app.clock.now()).await {
             Ok(identity) => identity,
             Err(failure) => return Ok(request.error_response(Error::from(failure))),
         }

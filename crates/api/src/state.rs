@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix_web::web;
 use shared::{
-    auth::{Hasher, Sessions},
+    auth::{Accounts, Hasher, Sessions},
     clock::Clock,
     config::Config,
     db::Db,
@@ -26,6 +26,8 @@ pub struct App {
     pub clock: Clock,
     /// Issues and reads sessions.
     pub sessions: Sessions,
+    /// Whose sessions they are.
+    pub accounts: Accounts,
     /// Hashes passwords.
     pub hasher: Hasher,
     /// Keeps pictures.
@@ -35,7 +37,7 @@ pub struct App {
     /// Card and PayPal payments.
     pub gateways: Gateways,
     /// Lets checkouts take turns.
-    pub checkouts: Checkouts,
+    pub checkouts: Arc<Checkouts>,
     /// Requests that must be finished although their client may be gone.
     pub tasks: TaskTracker,
 }
@@ -49,6 +51,7 @@ impl App {
         let outbox = Outbox::new(db.clone(), clock.clone(), mailer, Arc::clone(&media), gateways.clone());
         Ok(Self {
             sessions: Sessions::new(config.jwt_secret.expose(), i64::try_from(config.session_ttl.as_secs())?),
+            accounts: Accounts::of(db.clone()),
             hasher: Hasher::new(config.bcrypt_cost)?,
             db,
             config,
@@ -56,7 +59,7 @@ impl App {
             media,
             outbox,
             gateways,
-            checkouts: Checkouts::default(),
+            checkouts: Arc::default(),
             tasks: TaskTracker::new(),
         })
     }

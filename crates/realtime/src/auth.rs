@@ -82,7 +82,7 @@ async fn read(app: &App, headers: &HeaderMap, peer: Option<SocketAddr>) -> mongo
             .map(|(_, token)| token.trim().to_owned()),
     };
     if credentials.any() {
-        handshake.add(resolve(&app.db, &app.sessions, &credentials, app.clock.now()).await?);
+        handshake.add(resolve(&app.accounts, &app.sessions, &credentials, app.clock.now()).await?);
     } else {
         handshake.bare = arrival.bare_is_accepted(&app.config);
     }
@@ -112,6 +112,6 @@ pub(crate) async fn add_token(
     handshake.bare = false;
     let token = token.strip_prefix("Bearer ").unwrap_or(token).trim().to_owned();
     let credentials = Credentials { bearer: Some(token), ..Credentials::default() };
-    handshake.add(resolve(&app.db, &app.sessions, &credentials, app.clock.now()).await?);
+    handshake.add(resolve(&app.accounts, &app.sessions, &credentials, app.clock.now()).await?);
     Ok(())
 }

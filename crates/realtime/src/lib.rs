@@ -15,7 +15,12 @@ mod wire;
 
 use std::sync::{Arc, atomic::AtomicBool};
 
-use shared::{auth::Sessions, clock::Clock, config::Config, db::Db};
+use shared::{
+    auth::{Accounts, Sessions},
+    clock::Clock,
+    config::Config,
+    db::Db,
+};
 
 use crate::{delivery::Members, presence::Presence};
 
@@ -27,6 +32,7 @@ pub struct App {
     config: Arc<Config>,
     clock: Clock,
     sessions: Sessions,
+    accounts: Accounts,
     presence: Presence,
     members: Members,
     /// The database is being watched: what is stored is delivered at once.
@@ -38,6 +44,7 @@ impl App {
     pub fn new(config: Arc<Config>, db: Db, clock: Clock) -> anyhow::Result<Self> {
         Ok(Self {
             sessions: Sessions::new(config.jwt_secret.expose(), i64::try_from(config.session_ttl.as_secs())?),
+            accounts: Accounts::of(db.clone()),
             db,
             config,
             clock,

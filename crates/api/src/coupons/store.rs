@@ -1,6 +1,6 @@
 use bson::doc;
 use futures_util::TryStreamExt as _;
-use mongodb::{ClientSession, error::Result};
+use mongodb::error::Result;
 use shared::{
     db::Db,
     id::Id,
@@ -52,16 +52,13 @@ pub(super) async fn shop_sells(db: &Db, shop: Id<Shop>, name: &str) -> Result<bo
     Ok(false)
 }
 
-/// The coupons that could apply to some carts, as a transaction sees them: all of the carts' shops,
-/// and those that were named. Oldest first.
-pub(crate) async fn candidates(
-    db: &Db,
-    session: &mut ClientSession,
-    shops: &[Id<Shop>],
-    names: &[&str],
-) -> Result<Vec<Coupon>> {
+/// The coupons that could apply to some carts: all of the carts' shops, and those that were named.
+pub(crate) async fn candidates(db: &Db, shops: &[Id<Shop>], names: &[&str]) -> Result<Vec<Coupon>> {
     let shops: Vec<String> = shops.iter().map(|shop| shop.hex()).collect();
-    let filter = doc! { "$or": [{ "seller._id": { "$in": shops } }, { "name": { "$in": names } }] };
-    let mut cursor = db.of::<Coupon>().find(filter).sort(doc! { "_id": 1 }).session(&mut *session).await?;
-    cursor.stream(session).try_collect().await
+    let filter = match (shops.is_empty(), names.is_empty()) {
+        (true, true) => return Ok(Vec::new()),
+        (_, true) => doc! { "seller._id": { "$in": shops } },
+        (_, false) => doc! { "$or": [{ "seller._id": { "$in": shops } }, { "name": { "$in": names } }] },
+    };
+    db.of::<Coupon>().find(filter).await?.try_collect().await
 }

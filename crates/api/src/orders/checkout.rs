@@ -87,13 +87,16 @@ impl Paid {
 pub(super) async fn place(app: &Arc<App>, wanted: Wanted) -> Result<String> {
     let now = app.clock.now();
     let memory = memory(&wanted, &app.config, now);
-    // A repeated request must not ask about a payment that its first one has used.
-    if let Some(answer) = idempotency::recall(&app.db, memory.as_ref()).await? {
+    // A repeated request must not ask about a payment that its first one has used. Where nobody is
+    // asked, the commit finds out in any case.
+    if wanted.payment != Means::OnDelivery
+        && let Some(answer) = idempotency::recall(&app.db, memory.as_ref()).await?
+    {
         return Ok(answer.body);
     }
     let paid = ask_gateway(app, &wanted).await?;
     let placement = Arc::new(Placement { config: Arc::clone(&app.config), wanted, paid, memory, now });
-    let outcome = app.checkouts.commit(&app.db, Arc::clone(&placement)).await;
+    let outcome = Arc::clone(&app.checkouts).commit(&app.db, Arc::clone(&placement)).await;
     match (&outcome, &placement.paid) {
         (Err(Error::Refused(refusal)), Paid::Verified { gateway, payment })
             if [wire::OUT_OF_STOCK, wire::ITEM_GONE, wire::NOT_RUNNING]

@@ -2,14 +2,20 @@
 //!
 //! A flash sale sends hundreds of checkouts at the same product. One transaction each would be a
 //! storm of write conflicts; one transaction for all that wait costs one commit and no conflict.
-//! What a group reads is one snapshot, on which each checkout is decided in turn without touching
-//! the database ([`decide`]); what they need together is then written. A checkout that cannot be
-//! served fails alone. Other nodes may still interfere: then the database makes the transaction
-//! start again.
+//!
+//! While one group is written, what the next one has to know is read. Each of its checkouts is then
+//! decided in turn, without touching the database ([`decide`]), and what they need together is
+//! written **on the condition that it is still so**: enough left, at the price that was read, the
+//! payment unused, the answer not given yet. If it is not, because another node or a seller came in
+//! between, nothing is written, and the group is read and decided again. A checkout that cannot be
+//! served fails alone.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use mongodb::ClientSession;
@@ -22,12 +28,16 @@ use shared::{
     },
     money::Money,
 };
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::{
+    sync::{Mutex, mpsc, oneshot},
+    task::JoinHandle,
+};
 
 use super::{
     checkout::{Paid, Placement},
     pricing::{self, Claim, Line, Quote},
-    store, wire,
+    store::{self, Offer, Reservation},
+    wire,
 };
 use crate::{
     catalogue::rules::{Phase, phase},
@@ -38,11 +48,20 @@ use crate::{
 /// No more checkouts than this share a transaction.
 const GROUP: usize = 64;
 
+/// While nothing is being written, a group waits for no more than so many rounds of reading: those
+/// who came during one are taken along by the next.
+const ROUNDS: u32 = 3;
+
+/// So often a group that was overtaken is read and decided again.
+const ATTEMPTS: u32 = 6;
+
 /// The checkouts of this node that wait to be committed.
 pub struct Checkouts {
     waiting: mpsc::UnboundedSender<Job>,
-    /// Whoever holds this commits what is waiting, for everybody.
+    /// Whoever holds this takes what is waiting, for everybody.
     queue: Mutex<mpsc::UnboundedReceiver<Job>>,
+    /// Somebody holds it, or is about to.
+    led: AtomicBool,
 }
 
 struct Job {
@@ -53,60 +72,136 @@ struct Job {
 impl Default for Checkouts {
     fn default() -> Self {
         let (waiting, queue) = mpsc::unbounded_channel();
-        Self { waiting, queue: Mutex::new(queue) }
+        Self { waiting, queue: Mutex::new(queue), led: AtomicBool::new(false) }
     }
 }
 
 impl Checkouts {
     /// Commits a checkout together with whatever else is waiting, and gives its answer's body.
     ///
-    /// There is no task of its own for this: whoever comes first commits for those who come while
-    /// the group before is being written. Requests are finished even if their client has gone, so
-    /// nobody leaves in the middle of it.
-    pub(super) async fn commit(&self, db: &Db, placement: Arc<Placement>) -> Result<String> {
-        let (answer, mut answered) = oneshot::channel();
+    /// Whoever finds nobody at it starts the task that commits for all, until nobody waits. Requests
+    /// wait for their answers, and a shutdown for the requests, so that task is never cut short.
+    pub(super) async fn commit(self: Arc<Self>, db: &Db, placement: Arc<Placement>) -> Result<String> {
+        let (answer, answered) = oneshot::channel();
         let gone = || Error::Unexpected(anyhow::anyhow!("a checkout was lost before it was committed"));
         self.waiting.send(Job { placement, answer }).or(Err(gone()))?;
-        let mut queue = self.queue.lock().await;
+        if !self.led.swap(true, Ordering::SeqCst) {
+            tokio::spawn(Arc::clone(&self).lead(db.clone()));
+        }
+        answered.await.unwrap_or_else(|_| Err(gone()))
+    }
+
+    async fn lead(self: Arc<Self>, db: Db) {
         loop {
-            match answered.try_recv() {
-                Ok(outcome) => return outcome,
-                Err(oneshot::error::TryRecvError::Closed) => return Err(gone()),
-                Err(oneshot::error::TryRecvError::Empty) => {}
+            // Also when this task is lost to a panic, the next checkout finds that nobody leads.
+            let leading = Leading(&self.led);
+            self.commit_all(&db).await;
+            drop(leading);
+            // Who came after the last look and before that, found somebody at it.
+            let came = self.queue.try_lock().is_ok_and(|queue| !queue.is_empty());
+            if !came || self.led.swap(true, Ordering::SeqCst) {
+                return;
             }
-            let mut group = Vec::new();
-            while group.len() < GROUP
-                && let Ok(job) = queue.try_recv()
-            {
-                group.push(job);
+        }
+    }
+
+    /// Commits group after group until nobody waits.
+    async fn commit_all(&self, db: &Db) {
+        let mut queue = self.queue.lock().await;
+        let mut writing = None;
+        loop {
+            let group = gather(db, &mut queue, &mut writing).await;
+            if let Some(writing) = writing.take() {
+                // If it was lost to a panic, then so were its answers, and those who wait know.
+                _ = writing.await;
             }
-            if group.is_empty() {
-                return Err(gone());
+            if group.jobs.is_empty() {
+                return;
             }
-            commit_group(db, group).await;
+            writing = Some(tokio::spawn(commit_group(db.clone(), group)));
         }
     }
 }
 
-async fn commit_group(db: &Db, group: Vec<Job>) {
+struct Leading<'l>(&'l AtomicBool);
+
+impl Drop for Leading<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Checkouts that will share a transaction, with what is known for them.
+struct Group {
+    jobs: Vec<Job>,
+    /// None when it could not be read.
+    known: Option<Snapshot>,
+}
+
+/// Takes whoever is waiting, and whoever comes while the group before is still being written.
+async fn gather(
+    db: &Db,
+    queue: &mut mpsc::UnboundedReceiver<Job>,
+    writing: &mut Option<JoinHandle<()>>,
+) -> Group {
+    let mut group = Group { jobs: Vec::new(), known: Some(Snapshot::default()) };
+    let (mut asked, mut rounds) = (0, 0);
+    loop {
+        while group.jobs.len() < GROUP
+            && let Ok(job) = queue.try_recv()
+        {
+            group.jobs.push(job);
+        }
+        let come: Vec<_> = group.jobs.iter().skip(asked).map(|job| Arc::clone(&job.placement)).collect();
+        asked = group.jobs.len();
+        if let (false, Some(snapshot)) = (come.is_empty(), &mut group.known) {
+            // Whoever writes the group tries once more, and tells.
+            if learn(db, snapshot, &come).await.is_err() {
+                group.known = None;
+            }
+        }
+        if group.jobs.len() >= GROUP {
+            return group;
+        }
+        let Some(before) = writing.as_mut() else {
+            rounds += 1;
+            if come.is_empty() || rounds >= ROUNDS {
+                return group;
+            }
+            continue;
+        };
+        tokio::select! {
+            biased;
+            _ = before => {
+                *writing = None;
+                if !group.jobs.is_empty() {
+                    return group;
+                }
+            }
+            job = queue.recv() => group.jobs.extend(job),
+        }
+    }
+}
+
+async fn commit_group(db: Db, group: Group) {
     let (placements, answers): (Vec<_>, Vec<_>) =
-        group.into_iter().map(|job| (job.placement, job.answer)).unzip();
+        group.jobs.into_iter().map(|job| (job.placement, job.answer)).unzip();
     metrics::histogram!("checkout_group_size")
         .record(f64::from(u32::try_from(placements.len()).unwrap_or(0)));
-    let outcomes = match commit(db, placements.clone()).await {
+    let outcomes = match commit(&db, &placements, group.known).await {
         Ok(outcomes) => outcomes,
-        Err(failure) if placements.len() == 1 => vec![Err(failure.into())],
         // That concerns them all, and to try each alone would only take longer. Where it is not known
         // whether the group was committed, it could even be committed twice.
         Err(Failure::Database(error)) if is_unavailable(&error) => {
             placements.iter().map(|_| Err(error.clone().into())).collect()
         }
+        Err(failure) if placements.len() == 1 => vec![Err(failure.into())],
         // One of them may be the reason; each is tried alone, so that it fails alone.
         Err(_) => {
             let mut outcomes = Vec::new();
             for placement in placements {
-                outcomes.push(match commit(db, vec![placement]).await {
-                    Ok(mut alone) => alone.pop().unwrap_or_else(|| Err(wire::PAYMENT_USED.into())),
+                outcomes.push(match commit(&db, &[placement], None).await {
+                    Ok(mut alone) => alone.pop().unwrap_or_else(|| Err(Failure::Outdated.into())),
                     Err(failure) => Err(failure.into()),
                 });
             }
@@ -123,11 +218,9 @@ async fn commit_group(db: &Db, group: Vec<Job>) {
 #[derive(Debug)]
 enum Failure {
     Database(mongodb::error::Error),
-    /// A payment id was used in between, by another node.
-    PaymentUsed,
-    /// The stock was changed by somebody who writes no numbers.
-    StockUnreadable,
-    Unexpected(anyhow::Error),
+    /// What was read is no longer so. Again and again, where the stock is changed by somebody who
+    /// writes no numbers.
+    Outdated,
 }
 
 impl From<mongodb::error::Error> for Failure {
@@ -140,7 +233,7 @@ impl AsDriverError for Failure {
     fn driver_error(&self) -> Option<&mongodb::error::Error> {
         match self {
             Self::Database(error) => Some(error),
-            _ => None,
+            Self::Outdated => None,
         }
     }
 }
@@ -149,39 +242,55 @@ impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Database(error) => error.into(),
-            Failure::PaymentUsed => wire::PAYMENT_USED.into(),
-            Failure::StockUnreadable => wire::OUT_OF_STOCK.into(),
-            Failure::Unexpected(cause) => Self::Unexpected(cause),
+            Failure::Outdated => wire::OUT_OF_STOCK.into(),
         }
     }
 }
 
-/// Commits a group in one transaction; each checkout has an outcome of its own.
-async fn commit(db: &Db, group: Vec<Arc<Placement>>) -> Result<Vec<Result<String>>, Failure> {
-    let group: Arc<[Arc<Placement>]> = group.into();
-    db.transaction(|session| {
-        let (db, group) = (db.clone(), Arc::clone(&group));
-        Box::pin(async move {
-            let mut snapshot = read(&db, session, &group).await?;
-            let mut writes = Writes::default();
-            let mut outcomes = Vec::with_capacity(group.len());
-            for placement in group.iter() {
-                outcomes.push(decide(placement, &mut snapshot, &mut writes));
+/// Commits a group in one transaction; each checkout has an outcome of its own. What is known for it
+/// may be a little old: then nothing is written, and it is read again.
+async fn commit(
+    db: &Db,
+    group: &[Arc<Placement>],
+    mut known: Option<Snapshot>,
+) -> Result<Vec<Result<String>>, Failure> {
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let mut snapshot = match known.take() {
+            Some(snapshot) => snapshot,
+            None => {
+                let mut fresh = Snapshot::default();
+                learn(db, &mut fresh, group).await?;
+                fresh
             }
-            write(&db, session, writes).await?;
-            Ok(outcomes)
-        })
-    })
-    .await
+        };
+        let mut writes = Writes::default();
+        let outcomes = group.iter().map(|placement| decide(placement, &mut snapshot, &mut writes)).collect();
+        if writes.orders.is_empty() {
+            return Ok(outcomes);
+        }
+        let writes = Arc::new(writes);
+        let written = db.transaction(|session| {
+            let (db, writes) = (db.clone(), Arc::clone(&writes));
+            Box::pin(async move { write(&db, session, &writes).await })
+        });
+        match written.await {
+            Ok(()) => return Ok(outcomes),
+            Err(Failure::Outdated) if attempt < ATTEMPTS => {}
+            Err(failure) => return Err(failure),
+        }
+    }
 }
 
-/// What a group of checkouts has to know, as of one moment, with what the group itself takes.
+/// What a group of checkouts has to know, with what the group itself takes.
 #[derive(Default)]
 struct Snapshot {
-    listings: HashMap<Id<Listing>, (Kind, Listing)>,
+    listings: HashMap<Id<Listing>, (Kind, Offer)>,
+    /// The open ones.
     shops: HashMap<Id<Shop>, Shop>,
     /// Oldest first.
-    coupons: Vec<Coupon>,
+    coupons: BTreeMap<Id<Coupon>, Coupon>,
     buyers: HashMap<Id<User>, User>,
     answers: HashMap<String, RememberedAnswer>,
     payments: HashSet<String>,
@@ -190,75 +299,82 @@ struct Snapshot {
 /// What a group of checkouts changes.
 #[derive(Default)]
 struct Writes {
-    reserve: BTreeMap<(Kind, Id<Listing>), i64>,
+    reserve: BTreeMap<(Kind, Id<Listing>), Reservation>,
     orders: Vec<Order>,
     payments: Vec<Payment>,
     answers: Vec<RememberedAnswer>,
+    /// Answers that count no more, in whose place there are new ones.
+    forget: Vec<RememberedAnswer>,
 }
 
-async fn read(db: &Db, session: &mut ClientSession, group: &[Arc<Placement>]) -> Result<Snapshot, Failure> {
-    let mut snapshot = Snapshot::default();
-    let memories: Vec<&str> =
-        group.iter().filter_map(|p| p.memory.as_ref()).map(|memory| memory.id.as_str()).collect();
-    let answers = store::answers(db, session, &memories).await?;
-    snapshot.answers = answers.into_iter().map(|answer| (answer.id.clone(), answer)).collect();
-    let buyers = distinct(group.iter().map(|p| p.wanted.buyer));
-    let buyers = store::buyers(db, session, &buyers).await?;
-    snapshot.buyers = buyers.into_iter().map(|buyer| (buyer.id, buyer)).collect();
-    let mut missing = distinct(group.iter().flat_map(|p| p.wanted.lines.iter().map(|line| line.id)));
-    for kind in [Kind::Product, Kind::Event] {
-        if missing.is_empty() {
-            break;
-        }
-        for listing in store::listings(db, session, kind, &missing).await? {
-            snapshot.listings.insert(listing.id, (kind, listing));
-        }
-        missing.retain(|id| !snapshot.listings.contains_key(id));
-    }
-    let shops = distinct(snapshot.listings.values().map(|(_, listing)| listing.shop_id));
+/// Reads what is not known yet of what these checkouts need.
+///
+/// The answers come last: whoever sees anything of an earlier request's effects must also see that it
+/// has been answered.
+async fn learn(db: &Db, snapshot: &mut Snapshot, come: &[Arc<Placement>]) -> mongodb::error::Result<()> {
+    let buyers = distinct(come.iter().map(|p| p.wanted.buyer).filter(|id| !snapshot.buyers.contains_key(id)));
+    let wanted = come.iter().flat_map(|p| p.wanted.lines.iter().map(|line| line.id));
+    let mut missing = distinct(wanted.filter(|id| !snapshot.listings.contains_key(id)));
+    let payments: Vec<&str> = come.iter().filter_map(|p| p.paid.verified()).map(|p| p.id.as_str()).collect();
+    let (buyers, products, payments) = tokio::try_join!(
+        store::buyers(db, &buyers),
+        store::offers(db, Kind::Product, &missing),
+        store::used_payments(db, &payments),
+    )?;
+    snapshot.buyers.extend(buyers.into_iter().map(|buyer| (buyer.id, buyer)));
+    snapshot.payments.extend(payments);
+    let mut shops: Vec<Id<Shop>> = Vec::new();
+    let mut add = |kind, offers: Vec<Offer>| {
+        shops.extend(offers.iter().map(|offer| offer.listing.shop_id));
+        missing.retain(|id| offers.iter().all(|offer| offer.listing.id != *id));
+        snapshot.listings.extend(offers.into_iter().map(|offer| (offer.listing.id, (kind, offer))));
+        missing.clone()
+    };
+    let missing = add(Kind::Product, products);
+    add(Kind::Event, store::offers(db, Kind::Event, &missing).await?);
+    let shops = distinct(shops.into_iter().filter(|id| !snapshot.shops.contains_key(id)));
+    let named: Vec<&str> = come.iter().filter_map(|p| p.wanted.coupon.as_deref()).collect();
+    let memories: Vec<&str> = come.iter().filter_map(|p| Some(p.memory.as_ref()?.id.as_str())).collect();
+    let (shops, coupons, answers) = tokio::try_join!(
+        store::shops(db, &shops),
+        crate::coupons::store::candidates(db, &shops, &named),
+        store::answers(db, &memories),
+    )?;
     // A listing whose shop is gone or blocked is not sold.
-    let open = store::shops(db, session, &shops).await?.into_iter().filter(|shop| !shop.blocked);
-    snapshot.shops = open.map(|shop| (shop.id, shop)).collect();
-    let named: Vec<&str> = group.iter().filter_map(|p| p.wanted.coupon.as_deref()).collect();
-    snapshot.coupons = crate::coupons::store::candidates(db, session, &shops, &named).await?;
-    let payments: Vec<&str> = group.iter().filter_map(|p| p.paid.verified()).map(|p| p.id.as_str()).collect();
-    snapshot.payments = store::used_payments(db, session, &payments).await?;
-    Ok(snapshot)
+    let open = shops.into_iter().filter(|shop| !shop.blocked);
+    snapshot.shops.extend(open.map(|shop| (shop.id, shop)));
+    snapshot.coupons.extend(coupons.into_iter().map(|coupon| (coupon.id, coupon)));
+    snapshot.answers.extend(answers.into_iter().map(|answer| (answer.id.clone(), answer)));
+    Ok(())
 }
 
 fn distinct<T: Ord>(ids: impl Iterator<Item = T>) -> Vec<T> {
     ids.collect::<std::collections::BTreeSet<_>>().into_iter().collect()
 }
 
-async fn write(db: &Db, session: &mut ClientSession, writes: Writes) -> Result<(), Failure> {
+/// Writes what a group changes, if what it was decided on is still so.
+async fn write(db: &Db, session: &mut ClientSession, writes: &Writes) -> Result<(), Failure> {
+    // A unique index has the last word on what may be there once.
+    let once = |error: mongodb::error::Error| match duplicate_key(&error) {
+        Some(_) => Failure::Outdated,
+        None => error.into(),
+    };
     for kind in [Kind::Product, Kind::Event] {
-        let counts: Vec<_> = writes
-            .reserve
-            .iter()
-            .filter(|((of, _), _)| *of == kind)
-            .map(|((_, id), count)| (*id, *count))
-            .collect();
-        if !counts.is_empty() && !store::reserve(db, session, kind, &counts).await? {
-            return Err(Failure::StockUnreadable);
+        let of_kind = writes.reserve.iter().filter(|((of, _), _)| *of == kind);
+        let reservations: Vec<_> = of_kind.map(|((_, id), reservation)| (*id, reservation)).collect();
+        if !reservations.is_empty() && !store::reserve(db, session, kind, &reservations).await? {
+            return Err(Failure::Outdated);
         }
     }
-    if !writes.orders.is_empty() {
-        db.of::<Order>().insert_many(&writes.orders).session(&mut *session).await?;
-    }
+    db.of::<Order>().insert_many(&writes.orders).session(&mut *session).await?;
     if !writes.payments.is_empty() {
-        let inserted = db.of::<Payment>().insert_many(&writes.payments).session(&mut *session).await;
-        inserted.map_err(|error| match duplicate_key(&error) {
-            Some(_) => Failure::PaymentUsed,
-            None => error.into(),
-        })?;
+        db.of::<Payment>().insert_many(&writes.payments).session(&mut *session).await.map_err(once)?;
+    }
+    if !writes.forget.is_empty() {
+        store::forget(db, session, &writes.forget).await?;
     }
     if !writes.answers.is_empty() {
-        store::remember(db, session, &writes.answers).await.map_err(|error| {
-            match error.downcast::<mongodb::error::Error>() {
-                Ok(error) => Failure::Database(error),
-                Err(error) => Failure::Unexpected(error),
-            }
-        })?;
+        db.of::<RememberedAnswer>().insert_many(&writes.answers).session(session).await.map_err(once)?;
     }
     Ok(())
 }
@@ -291,9 +407,13 @@ fn decide(placement: &Placement, snapshot: &mut Snapshot, writes: &mut Writes) -
 
     // Nothing can fail from here on.
     for (line, kind) in lines.iter().zip(&kinds) {
-        *writes.reserve.entry((*kind, line.listing.id)).or_default() += line.count;
-        if let Some((_, listing)) = snapshot.listings.get_mut(&line.listing.id) {
-            listing.reserved += line.count;
+        let Some((_, offer)) = snapshot.listings.get_mut(&line.listing.id) else { continue };
+        offer.listing.reserved += line.count;
+        let reservation = writes.reserve.entry((*kind, line.listing.id)).or_default();
+        reservation.count += line.count;
+        if reservation.terms.is_empty() {
+            reservation.terms = offer.terms.clone();
+            reservation.stock = offer.stock;
         }
     }
     writes.orders.extend(orders);
@@ -303,7 +423,7 @@ fn decide(placement: &Placement, snapshot: &mut Snapshot, writes: &mut Writes) -
     }
     if let Some(memory) = memory {
         let remembered = memory.remembered(answer.clone());
-        snapshot.answers.insert(memory.id.clone(), remembered.clone());
+        writes.forget.extend(snapshot.answers.insert(memory.id.clone(), remembered.clone()));
         writes.answers.push(remembered);
     }
     Ok(answer.body)
@@ -315,7 +435,7 @@ fn lines(placement: &Placement, snapshot: &Snapshot) -> Result<(Vec<Line>, Vec<K
     let mut lines = Vec::with_capacity(wanted.lines.len());
     let mut kinds = Vec::with_capacity(wanted.lines.len());
     for line in &wanted.lines {
-        let (kind, listing) = snapshot.listings.get(&line.id).ok_or_else(|| {
+        let (kind, Offer { listing, .. }) = snapshot.listings.get(&line.id).ok_or_else(|| {
             let name = if line.name.is_empty() { line.id.hex() } else { line.name.clone() };
             wire::ITEM_GONE.saying(format!("\"{name}\" is no longer sold; please take it out of the cart"))
         })?;
@@ -354,7 +474,7 @@ fn lines(placement: &Placement, snapshot: &Snapshot) -> Result<(Vec<Line>, Vec<K
 
 /// The coupons that could apply: the one that was named, or all of the cart's shops.
 fn coupons(placement: &Placement, snapshot: &Snapshot, lines: &[Line]) -> Vec<Coupon> {
-    let candidates = snapshot.coupons.iter();
+    let candidates = snapshot.coupons.values();
     match &placement.wanted.coupon {
         Some(name) => candidates.filter(|coupon| coupon.name == *name).cloned().collect(),
         None => candidates

@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 
-use bson::{Bson, Document, doc};
+use bson::{Bson, Document, RawBsonRef, RawDocumentBuf, doc};
 use futures_util::TryStreamExt as _;
 use mongodb::ClientSession;
 use shared::{
@@ -71,106 +71,134 @@ pub(super) async fn unpaid_before(db: &Db, deadline: Timestamp) -> mongodb::erro
     found.try_filter_map(|order| std::future::ready(Ok(id(order)))).try_collect().await
 }
 
-/// Listings as a transaction sees them, of one kind.
-pub(super) async fn listings(
-    db: &Db,
-    session: &mut ClientSession,
-    kind: Kind,
-    ids: &[Id<Listing>],
-) -> mongodb::error::Result<Vec<Listing>> {
-    let filter = doc! { "_id": { "$in": ids.iter().map(|id| id.oid()).collect::<Vec<_>>() } };
-    let leave_out = doc! { "reviews": 0 };
-    let mut cursor = db.listings(kind).find(filter).projection(leave_out).session(&mut *session).await?;
-    cursor.stream(session).try_collect().await
+/// A listing as a checkout finds it.
+pub(super) struct Offer {
+    /// The listing, without its reviews.
+    pub listing: Listing,
+    /// On which terms it is sold, as the database has them: only while they stand can it be reserved.
+    pub terms: Document,
+    /// The stock, where it is kept as a number. The old server writes text.
+    pub stock: Option<i64>,
 }
 
-/// Shops as a transaction sees them.
-pub(super) async fn shops(
-    db: &Db,
-    session: &mut ClientSession,
-    ids: &[Id<Shop>],
-) -> mongodb::error::Result<Vec<Shop>> {
-    let filter = doc! { "_id": { "$in": ids.iter().map(|id| id.oid()).collect::<Vec<_>>() } };
-    let leave_out = doc! { "transections": 0, "password": 0 };
-    let mut cursor = db.of::<Shop>().find(filter).projection(leave_out).session(&mut *session).await?;
-    cursor.stream(session).try_collect().await
-}
+/// The fields of a listing that decide what a checkout costs and whether it may be.
+const TERMS: [&str; 3] = ["discountPrice", "start_date", "end_date"];
 
-/// Buyers as a transaction sees them.
-pub(super) async fn buyers(
-    db: &Db,
-    session: &mut ClientSession,
-    ids: &[Id<User>],
-) -> mongodb::error::Result<Vec<User>> {
-    let filter = doc! { "_id": { "$in": ids.to_vec() } };
-    let fields = doc! { "name": 1, "phoneNumber": 1 };
-    let mut cursor = db.of::<User>().find(filter).projection(fields).session(&mut *session).await?;
-    cursor.stream(session).try_collect().await
-}
-
-/// Answers that were given before.
-pub(super) async fn answers(
-    db: &Db,
-    session: &mut ClientSession,
-    ids: &[&str],
-) -> mongodb::error::Result<Vec<RememberedAnswer>> {
+/// Listings of one kind.
+pub(super) async fn offers(db: &Db, kind: Kind, ids: &[Id<Listing>]) -> mongodb::error::Result<Vec<Offer>> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let filter = doc! { "_id": { "$in": ids } };
-    let mut cursor = db.of::<RememberedAnswer>().find(filter).session(&mut *session).await?;
-    cursor.stream(session).try_collect().await
+    let leave_out = doc! { "reviews": 0 };
+    let listings = db.raw::<RawDocumentBuf>(kind.collection());
+    let mut found = listings.find(doc! { "_id": { "$in": ids } }).projection(leave_out).await?;
+    let mut offers = Vec::new();
+    while let Some(listing) = found.try_next().await? {
+        let mut terms = Document::new();
+        for field in TERMS {
+            // Whatever is missing is null to the filter that it becomes.
+            let value = listing.get(field)?.map(Bson::try_from).transpose()?;
+            terms.insert(field, value.unwrap_or(Bson::Null));
+        }
+        let counted =
+            listing.get("stock")?.is_some_and(is_number) && listing.get("reserved")?.is_none_or(is_number);
+        let listing: Listing = bson::deserialize_from_slice(listing.as_bytes())?;
+        offers.push(Offer { stock: counted.then_some(listing.stock), listing, terms });
+    }
+    Ok(offers)
+}
+
+const fn is_number(value: RawBsonRef<'_>) -> bool {
+    matches!(value, RawBsonRef::Int32(_) | RawBsonRef::Int64(_) | RawBsonRef::Double(_))
+}
+
+/// Shops, as far as an order has to know them.
+pub(super) async fn shops(db: &Db, ids: &[Id<Shop>]) -> mongodb::error::Result<Vec<Shop>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let fields = doc! { "name": 1, "avatar": 1, "blocked": 1 };
+    db.of::<Shop>().find(doc! { "_id": { "$in": ids } }).projection(fields).await?.try_collect().await
+}
+
+/// Buyers, as far as an order has to know them.
+pub(super) async fn buyers(db: &Db, ids: &[Id<User>]) -> mongodb::error::Result<Vec<User>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let fields = doc! { "name": 1, "phoneNumber": 1 };
+    db.of::<User>().find(doc! { "_id": { "$in": ids } }).projection(fields).await?.try_collect().await
+}
+
+/// Answers that were given before.
+pub(super) async fn answers(db: &Db, ids: &[&str]) -> mongodb::error::Result<Vec<RememberedAnswer>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    db.of::<RememberedAnswer>().find(doc! { "_id": { "$in": ids } }).await?.try_collect().await
 }
 
 /// Which of these payments have been used.
-pub(super) async fn used_payments(
-    db: &Db,
-    session: &mut ClientSession,
-    ids: &[&str],
-) -> mongodb::error::Result<HashSet<String>> {
+pub(super) async fn used_payments(db: &Db, ids: &[&str]) -> mongodb::error::Result<HashSet<String>> {
     if ids.is_empty() {
         return Ok(HashSet::new());
     }
-    let filter = doc! { "_id": { "$in": ids } };
-    let mut cursor = db.of::<Payment>().find(filter).session(&mut *session).await?;
-    cursor.stream(session).map_ok(|payment| payment.id).try_collect().await
+    let found = db.of::<Payment>().find(doc! { "_id": { "$in": ids } }).await?;
+    found.map_ok(|payment| payment.id).try_collect().await
 }
 
-/// Keeps answers, in place of older ones of the same name.
-pub(super) async fn remember(
+/// Forgets answers, each of them only as it was read.
+pub(super) async fn forget(
     db: &Db,
     session: &mut ClientSession,
     answers: &[RememberedAnswer],
-) -> anyhow::Result<()> {
-    let mut updates = Vec::with_capacity(answers.len());
-    for answer in answers {
-        let whole = bson::serialize_to_document(answer)?;
-        updates.push(doc! { "q": { "_id": &answer.id }, "u": whole, "upsert": true });
-    }
-    update_all(db, session, RememberedAnswer::COLLECTION, updates).await?;
-    Ok(())
+) -> mongodb::error::Result<()> {
+    let each: Vec<Document> =
+        answers.iter().map(|answer| doc! { "_id": &answer.id, "expiresAt": answer.expires_at }).collect();
+    db.of::<RememberedAnswer>().delete_many(doc! { "$or": each }).session(session).await.map(drop)
 }
 
-/// Reserves units of several listings; false if one of them has not so many left.
+/// Units of a listing that are to be reserved.
+#[derive(Default)]
+pub(super) struct Reservation {
+    pub count: i64,
+    /// [`Offer::terms`]
+    pub terms: Document,
+    /// [`Offer::stock`]
+    pub stock: Option<i64>,
+}
+
+/// Reserves units of several listings; false if one of them has not so many left, or its terms have
+/// changed.
 pub(super) async fn reserve(
     db: &Db,
     session: &mut ClientSession,
     kind: Kind,
-    counts: &[(Id<Listing>, i64)],
+    reservations: &[(Id<Listing>, &Reservation)],
 ) -> mongodb::error::Result<bool> {
-    let left = doc! { "$subtract": [number("$stock"), number("$reserved")] };
-    let updates = counts
+    let updates = reservations
         .iter()
-        .map(|(id, count)| {
-            let count = Bson::Int64(*count);
-            doc! {
-                "q": { "_id": *id, "$expr": { "$gte": [left.clone(), count.clone()] } },
-                "u": { "$inc": { "reserved": count } },
-            }
+        .map(|(id, Reservation { count, terms, stock })| {
+            let enough = match stock {
+                // Cheaper for the database than to calculate. If there is less on the shelf by now, it
+                // is read again.
+                Some(stock) => doc! {
+                    "stock": { "$gte": Bson::Int64(*stock) },
+                    "reserved": { "$not": { "$gt": Bson::Int64(stock - count) } },
+                },
+                None => {
+                    let left = doc! { "$subtract": [number("$stock"), number("$reserved")] };
+                    doc! { "$expr": { "$gte": [left, Bson::Int64(*count)] } }
+                }
+            };
+            let mut filter = doc! { "_id": *id };
+            filter.extend(terms.clone());
+            filter.extend(enough);
+            doc! { "q": filter, "u": { "$inc": { "reserved": Bson::Int64(*count) } } }
         })
         .collect();
     let matched = update_all(db, session, kind.collection(), updates).await?;
-    Ok(usize::try_from(matched) == Ok(counts.len()))
+    Ok(usize::try_from(matched) == Ok(reservations.len()))
 }
 
 /// A field as a whole number, as an aggregation expression: the old server writes text into some.

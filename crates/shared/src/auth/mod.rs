@@ -1,10 +1,12 @@
 //! Who is calling: session tokens, passwords, one-time tokens, and the look-up that turns a
 //! credential into an account.
 
+mod accounts;
 mod password;
 mod resolve;
 mod session;
 
+pub use accounts::Accounts;
 pub use password::{Hasher, MAX_PASSWORD_BYTES};
 pub use resolve::{Credentials, Identity, resolve};
 pub use session::{BadToken, Claims, Kind, Sessions};

@@ -1,13 +1,8 @@
-use bson::doc;
-use serde::Deserialize;
-
-use super::{Claims, Kind, MARKER, Sessions};
+use super::{Accounts, Claims, Kind, MARKER, Sessions};
 use crate::{
     clock::Timestamp,
-    db::Db,
     id::Id,
-    lenient,
-    model::{Shop, Stored, User, is_admin},
+    model::{Shop, User, is_admin},
 };
 
 /// The session tokens that came with a request or a socket's handshake.
@@ -50,20 +45,9 @@ pub struct Identity {
     pub legacy_cookie: bool,
 }
 
-/// What the look-up needs to know of an account.
-#[derive(Deserialize)]
-struct Account {
-    #[serde(default, rename = "ver", deserialize_with = "lenient::int")]
-    version: i64,
-    #[serde(default, deserialize_with = "lenient::flag")]
-    blocked: bool,
-    #[serde(default, deserialize_with = "lenient::text")]
-    role: String,
-}
-
 /// Turns credentials into accounts. One primary-key look-up for each session presented.
 pub async fn resolve(
-    db: &Db,
+    accounts: &Accounts,
     sessions: &Sessions,
     credentials: &Credentials,
     now: Timestamp,
@@ -91,7 +75,7 @@ pub async fn resolve(
         };
         let mut found = false;
         for kind in kinds {
-            if look_up(db, *kind, &claims, &mut identity).await? {
+            if look_up(accounts, *kind, &claims, &mut identity).await? {
                 identity.legacy_cookie |= legacy_cookie;
                 found = true;
                 break;
@@ -103,24 +87,21 @@ pub async fn resolve(
 }
 
 async fn look_up(
-    db: &Db,
+    accounts: &Accounts,
     kind: Kind,
     claims: &Claims,
     identity: &mut Identity,
 ) -> mongodb::error::Result<bool> {
     let Ok(id) = claims.id.parse::<Id<()>>() else { return Ok(false) };
-    let collection = match kind {
-        Kind::User if identity.user.is_none() => User::COLLECTION,
-        Kind::Seller if identity.shop.is_none() => Shop::COLLECTION,
-        // An earlier, better credential has named this identity already.
-        _ => return Ok(true),
+    let named = match kind {
+        Kind::User => identity.user.is_some(),
+        Kind::Seller => identity.shop.is_some(),
     };
-    let account = db
-        .raw::<Account>(collection)
-        .find_one(doc! { "_id": id })
-        .projection(doc! { "ver": 1, "blocked": 1, "role": 1 })
-        .await?;
-    let Some(account) = account else { return Ok(false) };
+    if named {
+        // By an earlier, better credential.
+        return Ok(true);
+    }
+    let Some(account) = accounts.find(kind, id).await? else { return Ok(false) };
     if account.blocked || account.version != claims.ver.unwrap_or(0) {
         return Ok(false);
     }
