@@ -151,6 +151,8 @@ async fn write(
             Ok(Err(error)) => tally.fail(error.to_string()),
             Err(_) => {
                 tally.fail("still in conflict with the others at the end".to_owned());
+                // Left open it would hold its documents against the next cell.
+                session.abort_transaction().await.ok();
                 return Ok(tally);
             }
         }

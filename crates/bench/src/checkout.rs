@@ -186,11 +186,11 @@ async fn beside(options: &Options, scratch: &Scratch, mongo: &EmbeddedMongo) -> 
                 continue;
             }
             let captured = Arc::new(ceiling::capture(&db).await?);
-            let single = bench.ceiling(&raw, &captured, Shape { writers: *clients, group: 1 }).await?;
             // On one product a second writer would only get into the way of the first.
             let writers = if layout == Layout::Hot { 1 } else { clients.div_ceil(GROUP) };
             let shape = Shape { writers, group: GROUP.min(*clients) };
             let grouped = bench.ceiling(&raw, &captured, shape).await?;
+            let single = bench.ceiling(&raw, &captured, Shape { writers: *clients, group: 1 }).await?;
             row(*clients, "Souk, POST create-order", &souk, Some((&single, &grouped)));
             row(*clients, "driver, one transaction an order", &single, None);
             row(*clients, &format!("driver, {} in a transaction", shape.group), &grouped, None);
