@@ -14,7 +14,10 @@ use bson::{Bson, Document, doc};
 use futures_util::future::try_join_all;
 use shared::{audit, clock::Clock, config::Config, db::Db, migrate, model::Kind};
 use souk::embedded::{self, EmbeddedMongo};
-use tokio::time::Instant;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::Instant,
+};
 
 use crate::{
     ceiling::{self, Captured, Shape},
@@ -96,9 +99,11 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
             None => own(&options).await,
         }
     };
+    let mut terminated = signal(SignalKind::terminate())?;
     tokio::select! {
         done = measured => done,
         _ = tokio::signal::ctrl_c() => anyhow::bail!("stopped before it was done"),
+        _ = terminated.recv() => anyhow::bail!("stopped before it was done"),
     }
 }
 
