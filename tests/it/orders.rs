@@ -650,3 +650,31 @@ async fn the_payment_routes_answer_what_the_client_needs() {
     let anonymous = app.browser().post("/api/stripe/process").json(&json!({ "amount": 500 })).await;
     anonymous.refused(401, "unauthenticated");
 }
+
+#[tokio::test]
+async fn a_shop_that_moves_many_orders_at_once_on_two_nodes_is_never_told_to_come_back() {
+    let app = TestApp::start().await;
+    let node = app.another_node().await;
+    let (ann, bob) = tokio::join!(app.buyer("ann"), app.seller("bob"));
+    let cup = bob.product("cup", "10", 1000).await;
+    let mut orders = Vec::new();
+    for n in 1..=40 {
+        app.clock.advance(60_000);
+        orders.push(ann.order(&[(&cup, n)]).await.remove(0));
+    }
+    let client = reqwest::Client::new();
+    // All want the same product and the same balance.
+    let calls = orders.iter().enumerate().map(|(i, order)| {
+        let base = if i.is_multiple_of(2) { &app.base } else { &node.base };
+        let request = client
+            .put(format!("{base}/api/order/update-order-status/{}", id(order)))
+            .bearer_auth(&bob.token)
+            .json(&json!({ "status": "Delivered" }));
+        async move { request.send().await.unwrap().status().as_u16() }
+    });
+    assert_eq!(join_all(calls).await, [200; 40]);
+    assert_eq!(app.shelf(&cup).await, (180, 0, 820));
+    // 820 cups at 10 and their shipping, less a tenth.
+    assert_eq!(app.balance(&bob).await, 820 * 990);
+    app.assert_books_balance().await;
+}

@@ -1,31 +1,41 @@
 //! The database handle: typed collections, and transactions with bounded retry.
 
-use std::{future::Future, pin::Pin, time::Duration};
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use mongodb::{
     Client, ClientSession, Collection, Database,
     error::{Error, ErrorKind, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT},
     options::{Acknowledgment, ClientOptions, ReadConcern, WriteConcern},
 };
+use tokio::sync::{Mutex, MutexGuard};
 use tracing::debug;
 
-use crate::model::{Kind, Listing, Stored};
+use crate::{
+    id::Id,
+    model::{Kind, Listing, Stored},
+};
 
 /// The database that holds everything. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Db {
     client: Client,
     database: Database,
+    queues: Arc<[Mutex<()>; QUEUES]>,
 }
 
 /// A future that a transaction's body returns.
 pub type TxFuture<'s, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send + 's>>;
 
-/// How often a transaction is tried before the caller is told to come back later.
-const ATTEMPTS: u32 = 24;
-
-/// And for how long: while the server is gone each try costs a time-out of its own.
+/// How long a transaction is tried before the caller is told to come back later. No number of tries
+/// says as much: while the server is gone each costs a time-out of its own, and on a document that
+/// everybody wants most of them are lost at once.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long to wait for one's turn: where the database hangs, a queue would only add to it.
+const TURN: Duration = Duration::from_secs(1);
+
+/// How many documents can have a queue of their own.
+const QUEUES: usize = 64;
 
 impl Db {
     /// Connects, without waiting for the server: the driver keeps looking for it.
@@ -41,7 +51,7 @@ impl Db {
         let name = options.default_database.clone().unwrap_or_else(|| "test".to_owned());
         let client = Client::with_options(options)?;
         let database = client.database(&name);
-        Ok(Self { client, database })
+        Ok(Self { client, database, queues: Arc::new([const { Mutex::const_new(()) }; QUEUES]) })
     }
 
     /// The collection of a stored type.
@@ -79,7 +89,7 @@ impl Db {
     /// The body may run several times, so it must touch nothing but the database, through the
     /// session it is given, and return every error. It is repeated, with jitter, when the server
     /// says that a conflict or a change of primary undid it; a commit whose answer was lost is
-    /// repeated as well. After `ATTEMPTS`, or `PATIENCE`, the last error is returned.
+    /// repeated as well. After `PATIENCE` the last error is returned.
     pub async fn transaction<T, E, F>(&self, mut body: F) -> Result<T, E>
     where
         F: for<'s> FnMut(&'s mut ClientSession) -> TxFuture<'s, T, E> + Send,
@@ -105,12 +115,20 @@ impl Db {
             };
             let transient =
                 failure.driver_error().is_some_and(|error| error.contains_label(TRANSIENT_TRANSACTION_ERROR));
-            if !transient || attempt >= ATTEMPTS || begun.elapsed() >= PATIENCE {
+            if !transient || begun.elapsed() >= PATIENCE {
                 return Err(failure);
             }
             debug!(attempt, "transaction conflict, trying again");
             tokio::time::sleep(jitter(attempt)).await;
         }
+    }
+
+    /// Waits for a while until nobody else on this node changes what `id` stands for, a shop's balance
+    /// say. Nothing depends on it: it spares those who would undo one another's transactions the trouble.
+    pub async fn turn<T>(&self, id: Id<T>) -> Option<MutexGuard<'_, ()>> {
+        let [.., last] = id.oid().bytes();
+        let queue = self.queues.get(usize::from(last) % QUEUES)?;
+        tokio::time::timeout(TURN, queue.lock()).await.ok()
     }
 
     /// Lets `read` see everything as of one moment. It may run several times: the server gives a moment

@@ -78,6 +78,11 @@ pub(crate) async fn expire_unpaid(app: &App, deadline: Timestamp) -> Result<u64>
 /// Moves an order along, with its units and its money, in one transaction; none if the owner has no
 /// such order. Asked again, it changes nothing and gives the order as it is.
 pub(super) async fn change_order(db: &Db, outbox: &Outbox, change: Change) -> Result<Option<Order>> {
+    // What a shop does with its orders moves its one balance.
+    let _turn = match change.owner {
+        Owner::Shop(shop) => db.turn(shop).await,
+        _ => None,
+    };
     let changed = db
         .transaction(|session| {
             let (db, outbox, change) = (db.clone(), outbox.clone(), change.clone());
