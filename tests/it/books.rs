@@ -16,7 +16,13 @@ fn id(document: &Value) -> &str {
 }
 
 /// An order as the old server stored it: two cups for 220, shipping included.
-async fn legacy_order(app: &TestApp, buyer: &Buyer, seller: &Seller, cup: &Value, more: Document) -> String {
+pub(crate) async fn legacy_order(
+    app: &TestApp,
+    buyer: &Buyer,
+    seller: &Seller,
+    cup: &Value,
+    more: Document,
+) -> String {
     let order = Id::<Document>::new();
     let mut stored = doc! {
         "_id": order,

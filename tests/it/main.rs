@@ -9,6 +9,7 @@ mod contract;
 mod conversations;
 mod coupons;
 mod crash;
+mod damage;
 mod dead_letters;
 mod demo;
 mod embedded;

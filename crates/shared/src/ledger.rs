@@ -7,7 +7,7 @@ use crate::{
     clock::Timestamp,
     db::Db,
     id::Id,
-    model::{LedgerEntry, LedgerLine, Shop, Transaction},
+    model::{LedgerEntry, LedgerLine, PaymentInfo, Shop, Transaction},
     money::Money,
 };
 
@@ -27,6 +27,15 @@ pub const SHOP_PREFIX: &str = "shop:";
 /// The account of one shop.
 pub fn shop_account(shop: Id<Shop>) -> String {
     format!("{SHOP_PREFIX}{shop}")
+}
+
+/// Where an order's money comes from, by how it is paid.
+pub fn source(payment: Option<&PaymentInfo>) -> &'static str {
+    match payment.and_then(|payment| payment.kind.as_deref()) {
+        Some("Paypal") => "gateway:paypal",
+        Some("Credit Card" | "Stripe") => "gateway:stripe",
+        _ => "cod",
+    }
 }
 
 /// One line.

@@ -133,9 +133,10 @@ pub fn as_number(value: &Bson) -> Option<f64> {
 /// See [`money`].
 pub fn as_money(value: &Bson) -> Option<Money> {
     match value {
-        Bson::Int32(n) => Money::parse(&n.to_string()).ok(),
-        Bson::Int64(n) => Money::parse(&n.to_string()).ok(),
-        Bson::Double(n) => Money::from_number(*n).ok(),
+        Bson::Int32(n) => Money::parse_stored(&n.to_string()).ok(),
+        Bson::Int64(n) => Money::parse_stored(&n.to_string()).ok(),
+        // `{}` never uses an exponent; what is not finite is no number.
+        Bson::Double(n) => Money::parse_stored(&n.to_string()).ok(),
         Bson::String(text) => Money::parse(text).ok(),
         _ => None,
     }

@@ -20,6 +20,10 @@ pub struct Money(i64);
 /// fit both an `i64` and a double exactly.
 const LIMIT: i64 = 100_000_000_000_000;
 
+/// The largest that is read from the database, where balances are sums: above it a double cannot hold
+/// each cent any more.
+const STORED_LIMIT: i64 = 7_000_000_000_000_000;
+
 /// Why a text or number is no amount.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotMoney {
@@ -38,7 +42,7 @@ impl Money {
     /// Nothing.
     pub const ZERO: Self = Self(0);
 
-    /// The largest amount that can be read back, from outside or from the database.
+    /// The largest amount that is read from outside.
     pub const MAX: Self = Self(LIMIT);
 
     /// From minor units.
@@ -53,12 +57,17 @@ impl Money {
 
     /// Reads decimal text in major units; more than two decimals are rounded half to even.
     pub fn parse(text: &str) -> Result<Self, NotMoney> {
-        read_decimal(text).map(|(money, _)| money)
+        read_decimal(text, LIMIT).map(|(money, _)| money)
+    }
+
+    /// Reads what is stored, where it may be a sum of many amounts.
+    pub fn parse_stored(text: &str) -> Result<Self, NotMoney> {
+        read_decimal(text, STORED_LIMIT).map(|(money, _)| money)
     }
 
     /// Reads an amount that a person entered: more than two decimals are refused.
     pub fn parse_exact(text: &str) -> Result<Self, NotMoney> {
-        match read_decimal(text)? {
+        match read_decimal(text, LIMIT)? {
             (money, true) => Ok(money),
             (_, false) => Err(NotMoney::TooManyDecimals),
         }
@@ -154,7 +163,7 @@ fn div_half_even(numerator: i128, denominator: i128) -> i64 {
 }
 
 /// Reads `[+-]digits[.digits][e[+-]digits]` as hundredths; also tells whether that was exact.
-fn read_decimal(text: &str) -> Result<(Money, bool), NotMoney> {
+fn read_decimal(text: &str, limit: i64) -> Result<(Money, bool), NotMoney> {
     let text = text.trim();
     let (negative, body) = match text.as_bytes().first() {
         Some(b'-') => (true, text.get(1..).unwrap_or("")),
@@ -185,14 +194,14 @@ fn read_decimal(text: &str) -> Result<(Money, bool), NotMoney> {
         } else {
             rest_dropped |= digit != 0;
         }
-        if minor > LIMIT {
+        if minor > limit {
             return Err(NotMoney::TooLarge);
         }
         position += 1;
     }
     while position < keep && minor > 0 {
         minor = minor.saturating_mul(10);
-        if minor > LIMIT {
+        if minor > limit {
             return Err(NotMoney::TooLarge);
         }
         position += 1;
@@ -382,6 +391,11 @@ mod tests {
         for cents in (0..200_000).chain([LIMIT, LIMIT - 1, 8_999_999_999_999]) {
             let money = Money::from_minor(cents);
             assert_eq!(Money::from_number(money.to_number()), Ok(money));
+        }
+        for cents in (0..1000).map(|less| STORED_LIMIT - less) {
+            let money = Money::from_minor(cents);
+            assert_eq!(Money::parse_stored(&money.to_number().to_string()), Ok(money));
+            assert_eq!(Money::parse(&money.to_number().to_string()), Err(NotMoney::TooLarge));
         }
     }
 

@@ -587,7 +587,6 @@ fn cart_line(line: &Line, kind: Kind, shop: &Shop, paid: Money) -> CartLine {
         shop_id: listing.shop_id,
         shop: Some(ShopCopy { id: shop.id, name: shop.name.clone(), avatar: shop.avatar.clone() }),
         paid: Some(paid),
-        refunded: 0,
-        is_reviewed: false,
+        ..CartLine::default()
     }
 }

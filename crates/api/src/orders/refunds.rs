@@ -42,31 +42,44 @@ pub fn left(order: &Order) -> Vec<Units> {
         .collect()
 }
 
-/// The units that a buyer names, each listing once.
+/// The units that a buyer names.
 pub fn named(order: &Order, items: &[RefundItem]) -> Result<Vec<Units>, NotRefundable> {
     let mut units = Vec::new();
+    let mut remaining = left(order);
     for item in items {
         let of_listing = |units: &Units| order.cart.get(units.line).is_some_and(|line| line.id == item.id);
         let Some(line) = order.cart.iter().find(|line| line.id == item.id) else {
             return Err(NotRefundable::NotInOrder(item.id));
         };
-        let there: Vec<Units> = left(order).into_iter().filter(of_listing).collect();
-        let left = there.iter().map(|units| units.count).sum();
+        let left = remaining.iter().filter(|units| of_listing(units)).map(|units| units.count).sum();
         if item.count > left {
             return Err(NotRefundable::TooMany { name: line.name.clone(), asked: item.count, left });
         }
-        // Old carts may hold one listing on several lines.
+        // Old carts may hold one listing on several lines; then a request may name it several times.
         let mut wanted = item.count;
-        for part in there {
+        for part in remaining.iter_mut().filter(|units| of_listing(units)) {
             let count = part.count.min(wanted);
             if count > 0 {
                 units.push(Units { line: part.line, count });
+                part.count -= count;
                 wanted -= count;
             }
         }
     }
+    Ok(by_line(units))
+}
+
+/// In the order of the lines, each line once.
+fn by_line(mut units: Vec<Units>) -> Vec<Units> {
     units.sort_by_key(|units| units.line);
-    Ok(units)
+    units.dedup_by(|more, of| {
+        let same = more.line == of.line;
+        if same {
+            of.count += more.count;
+        }
+        same
+    });
+    units
 }
 
 /// The request that the shop has not decided yet. Orders of the old server have none, also where one

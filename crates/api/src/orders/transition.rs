@@ -55,6 +55,7 @@ pub(super) struct RefundWanted {
 /// handed over. Gives how many.
 pub(crate) async fn expire_unpaid(app: &App, deadline: Timestamp) -> Result<u64> {
     let mut cancelled = 0;
+    let mut failure = None;
     for id in store::unpaid_before(&app.db, deadline).await? {
         let change = Change {
             owner: Owner::Anyone,
@@ -69,10 +70,12 @@ pub(crate) async fn expire_unpaid(app: &App, deadline: Timestamp) -> Result<u64>
             Ok(_) => cancelled += 1,
             // Paid or handed over in this very moment.
             Err(Error::Refused(_)) => {}
-            Err(error) => return Err(error),
+            Err(error @ Error::Unavailable(_)) => return Err(error),
+            // One that is damaged must not keep the others waiting for ever.
+            Err(error) => failure = Some(error),
         }
     }
-    Ok(cancelled)
+    failure.map_or(Ok(cancelled), Err)
 }
 
 /// Moves an order along, with its units and its money, in one transaction; none if the owner has no
@@ -179,8 +182,8 @@ fn note_refund(order: &Order, step: &Step, change: &Change, set: &mut Document) 
                 ..asked.unwrap_or_default()
             });
             for units in &step.back {
-                let refunded = order.cart.get(units.line).map_or(0, |line| line.refunded) + units.count;
-                set.insert(format!("cart.{}.refunded", units.line), refunded);
+                let Some(line) = order.cart.get(units.line) else { continue };
+                set.insert(format!("cart.{}.refunded", line.place), line.refunded + units.count);
             }
         }
         _ => return Ok(()),
@@ -282,7 +285,10 @@ async fn unreserved(
     let none = Bson::Int64(0);
     let update = vec![
         doc! { "$set": {
-            "stock": { "$max": [none.clone(), { "$subtract": [stock, Bson::Int64(count)] }] },
+            // What others have reserved is theirs.
+            "stock": { "$max": [
+                none.clone(), number("$reserved"), { "$subtract": [stock, Bson::Int64(count)] },
+            ] },
             "sold_out": { "$max": [none, { "$add": [sold.clone(), Bson::Int64(count)] }] },
             // What no order accounts for: the rest of the change.
             "soldEarlier": { "$subtract": [
@@ -364,11 +370,7 @@ fn fee(order: &Order, change: &Change) -> Money {
 async fn credit(db: &Db, session: &mut ClientSession, order: &Order, change: &Change) -> Result<()> {
     let shop = shop_of(order);
     let (value, fee) = (value(order, change), fee(order, change));
-    let source = match order.payment.as_ref().and_then(|payment| payment.kind.as_deref()) {
-        Some("Paypal") => "gateway:paypal",
-        Some("Credit Card" | "Stripe") => "gateway:stripe",
-        _ => "cod",
-    };
+    let source = ledger::source(order.payment.as_ref());
     ledger::book(
         db,
         session,

@@ -1,6 +1,6 @@
 //! Orders against the ledger, and against themselves.
 
-use bson::{Document, doc};
+use bson::{Bson, Document, doc};
 use mongodb::{ClientSession, error::Result};
 use serde::Deserialize;
 
@@ -10,7 +10,10 @@ use crate::{
     db::Db,
     id::Id,
     ledger, lenient,
-    model::{CartLine, LedgerEntry, Order, Payment, PaymentInfo, Refund, RefundState, Stored as _},
+    model::{
+        CartLine, LedgerEntry, Order, Payment, PaymentInfo, Refund, RefundState, Shop, Status, StockState,
+        Stored as _,
+    },
     money::{Money, Percent},
 };
 
@@ -22,6 +25,11 @@ struct Account {
     id: Id<Order>,
     #[serde(deserialize_with = "lenient::list")]
     cart: Vec<CartLine>,
+    status: Status,
+    #[serde(rename = "stockState")]
+    stock_state: StockState,
+    #[serde(rename = "shopId", with = "crate::id::text")]
+    shop_id: Id<Shop>,
     #[serde(rename = "totalPrice", deserialize_with = "lenient::money")]
     total: Money,
     #[serde(deserialize_with = "lenient::opt_money")]
@@ -42,7 +50,8 @@ pub(super) async fn agree(db: &Db, session: &mut ClientSession, audit: &mut Audi
     let mut refunds = Entries::open(db, session, "refund:").await?;
     let fields = doc! {
         "cart.count": 1, "cart.paid": 1, "cart.refunded": 1, "cart._id": 1, "totalPrice": 1, "subtotal": 1,
-        "paymentInfo": 1, "deliveredAt": 1, "serviceFeePercent": 1, "refunds": 1,
+        "paymentInfo": 1, "deliveredAt": 1, "serviceFeePercent": 1, "refunds": 1, "status": 1, "stockState": 1,
+        "shopId": 1,
     };
     let orders = db.raw::<Account>(Order::COLLECTION);
     let mut found =
@@ -52,12 +61,8 @@ pub(super) async fn agree(db: &Db, session: &mut ClientSession, audit: &mut Audi
         let id = order.id.hex();
         let credited = credits.of(session, &id, audit).await?;
         let refunded = refunds.of(session, &id, audit).await?;
-        // The old server repeated the checkout's total in each order and froze no rate: nothing to
-        // compare with.
-        if order.subtotal.is_some() {
-            for what in order.disagreements(&credited, &refunded) {
-                audit.differs(format!("the order {id} {what}"));
-            }
+        for what in order.disagreements(&credited, &refunded) {
+            audit.differs(format!("the order {id} {what}"));
         }
     }
     credits.end(session, audit).await?;
@@ -67,30 +72,36 @@ pub(super) async fn agree(db: &Db, session: &mut ClientSession, audit: &mut Audi
 impl Account {
     fn disagreements(&self, credits: &[LedgerEntry], refunds: &[LedgerEntry]) -> Vec<String> {
         let mut found = Vec::new();
+        let granted = self.refunds.iter().filter(|refund| refund.state == RefundState::Granted);
+        let (mut times, mut returned) =
+            granted.fold((0_usize, Money::ZERO), |(n, sum), refund| (n + 1, sum + refund.amount));
+        // Earlier versions knew of whole refunds only, and kept no record of them.
+        let unrecorded = times == 0 && self.status == Status::RefundSuccess;
+        if !unrecorded {
+            self.refunded_units(returned, &mut found);
+        }
+        // The old server repeated the checkout's total in each order and froze no rate: nothing more to
+        // compare with.
+        if self.subtotal.is_none() {
+            return found;
+        }
         let total = self.total;
+        if unrecorded {
+            (times, returned) = (1, total);
+        }
         let paid: Option<Vec<Money>> = self.cart.iter().map(|line| line.paid).collect();
         if let Some(lines) = paid.map(|paid| paid.into_iter().sum::<Money>())
             && lines != total
         {
             found.push(format!("is of {total}, but its lines come to {lines}"));
         }
-        self.refunded_units(&mut found);
+        self.whereabouts(&mut found);
         let fee = total.percent(self.service_fee.unwrap_or_default());
         self.credit(credits, fee, &mut found);
-
-        let granted = self.refunds.iter().filter(|refund| refund.state == RefundState::Granted);
-        let (times, returned) =
-            granted.fold((0_usize, Money::ZERO), |(n, sum), refund| (n + 1, sum + refund.amount));
-        if returned > total {
-            found.push(format!("is of {total}, but {returned} went back"));
-        }
-        let is_all_back = self.cart.iter().all(|line| line.refunded == line.count);
-        if times > 0 && is_all_back && returned != total {
-            found.push(format!("came back as a whole, but {returned} of {total} went back"));
-        }
         // What was never credited is not taken back either.
         let expected = if credits.is_empty() { (0, Money::ZERO) } else { (times, returned) };
-        let booked = moved(refunds, |account| !is_shop(account) && account != ledger::FEES);
+        let source = ledger::source(self.payment.as_ref());
+        let booked = moved(refunds, |account| account == source);
         if (refunds.len(), booked) != expected {
             found.push(format!(
                 "had {} refunds of {} in all, but the ledger has {} of {booked}",
@@ -104,12 +115,44 @@ impl Account {
             if fee_back != right {
                 found.push(format!("has {fee_back} of its fee taken back, but {right} is right"));
             }
+            let from_shop = -moved(refunds, |account| account == self.shop());
+            let right = returned - fee_back;
+            if from_shop != right {
+                found.push(format!(
+                    "should have {right} of what its shop earned taken back, but {from_shop} was"
+                ));
+            }
         }
         found
     }
 
-    /// As many units of each line are marked as the refunds that were granted name.
-    fn refunded_units(&self, found: &mut Vec<String>) {
+    /// The account of the shop that delivers.
+    fn shop(&self) -> String {
+        ledger::shop_account(self.shop_id)
+    }
+
+    /// Its units are where an order of its status has them.
+    fn whereabouts(&self, found: &mut Vec<String>) {
+        let right = match self.status {
+            Status::Processing => StockState::Reserved,
+            Status::RefundSuccess | Status::Cancelled => StockState::Released,
+            _ => StockState::Taken,
+        };
+        if self.stock_state != right {
+            let word = |state| match state {
+                StockState::Legacy => "nowhere",
+                StockState::Reserved => "reserved",
+                StockState::Taken => "taken",
+                StockState::Released => "released",
+            };
+            let (status, are, should) = (self.status.text(), word(self.stock_state), word(right));
+            found.push(format!("is {status}, but its units are {are} and not {should}"));
+        }
+    }
+
+    /// As many units of each line are marked as the refunds that were granted name, and what went back
+    /// is what those cost.
+    fn refunded_units(&self, returned: Money, found: &mut Vec<String>) {
         if self.cart.iter().any(|line| line.refunded < 0 || line.refunded > line.count) {
             found.push("has more units refunded than it has".to_owned());
         }
@@ -118,6 +161,13 @@ impl Account {
         let named: i64 = granted.flat_map(|refund| &refund.items).map(|item| item.count).sum();
         if marked != named {
             found.push(format!("has {marked} units marked as refunded, but {named} were granted"));
+        }
+        // Earlier versions did not say what each line cost.
+        let cost: Option<Vec<Money>> =
+            self.cart.iter().map(|line| Some(line.paid?.first(line.refunded, line.count))).collect();
+        let cost = cost.map_or(returned.min(self.total), |lines| lines.into_iter().sum());
+        if returned != cost {
+            found.push(format!("owes {cost} for the units that came back, but {returned} went back"));
         }
     }
 
@@ -135,17 +185,19 @@ impl Account {
         if self.delivered_at.is_none() {
             found.push("was credited, but never delivered".to_owned());
         }
-        let (earned, kept) = (moved(credits, is_shop), moved(credits, |account| account == ledger::FEES));
+        let earned = moved(credits, |account| account == self.shop());
+        let kept = moved(credits, |account| account == ledger::FEES);
         if (earned, kept) != (total - fee, fee) {
             found.push(format!(
                 "is of {total}, of which {fee} is the fee, but the ledger has {earned} and {kept}"
             ));
         }
+        let source = ledger::source(self.payment.as_ref());
+        let charged = -moved(credits, |account| account == source);
+        if charged != total {
+            found.push(format!("was paid to {source}, but of its {total} the ledger has {charged} there"));
+        }
     }
-}
-
-fn is_shop(account: &str) -> bool {
-    account.starts_with(ledger::SHOP_PREFIX)
 }
 
 /// The orders of a checkout come to what was paid for them.
@@ -156,7 +208,7 @@ pub(super) async fn payments(db: &Db, session: &mut ClientSession, audit: &mut A
         doc! { "$lookup": {
             "from": Order::COLLECTION, "localField": "orders", "foreignField": "_id", "as": "paid",
         } },
-        doc! { "$project": { "minor": 1, "paid.totalPrice": 1 } },
+        doc! { "$project": { "minor": 1, "paid.totalPrice": 1, "paid.paymentInfo.status": 1 } },
     ];
     let payments = db.raw::<Document>(Payment::COLLECTION);
     let mut found = payments.aggregate(pipeline).session(&mut *session).await?;
@@ -169,6 +221,41 @@ pub(super) async fn payments(db: &Db, session: &mut ClientSession, audit: &mut A
             let id = text(payment.get("_id"));
             audit.differs(format!("the payment {id} is of {amount}, but its orders come to {charged}"));
         }
+        if !orders.iter().all(counts_as_paid) {
+            let id = text(payment.get("_id"));
+            audit.differs(format!("an order that is paid by the payment {id} does not count as paid"));
+        }
+    }
+    unpaid(db, session, audit).await
+}
+
+/// Whether an order says that it is paid, or was.
+fn counts_as_paid(order: &Bson) -> bool {
+    let payment = order.as_document().and_then(|order| order.get_document("paymentInfo").ok());
+    let status = payment.and_then(|payment| payment.get_str("status").ok());
+    matches!(status, Some(PaymentInfo::SUCCEEDED | PaymentInfo::REFUNDED))
+}
+
+/// What counts as paid online is paid by one payment.
+async fn unpaid(db: &Db, session: &mut ClientSession, audit: &mut Audit) -> Result<()> {
+    let pipeline = vec![
+        doc! { "$match": {
+            "subtotal": { "$exists": true },
+            "paymentInfo.type": { "$ne": PaymentInfo::ON_DELIVERY },
+            "paymentInfo.status": { "$in": [PaymentInfo::SUCCEEDED, PaymentInfo::REFUNDED] },
+        } },
+        doc! { "$lookup": {
+            "from": Payment::COLLECTION, "localField": "_id", "foreignField": "orders", "as": "payments",
+        } },
+        doc! { "$match": { "payments": { "$not": { "$size": 1 } } } },
+        doc! { "$project": { "count": { "$size": "$payments" } } },
+    ];
+    let orders = db.raw::<Document>(Order::COLLECTION);
+    let mut found = orders.aggregate(pipeline).session(&mut *session).await?;
+    while let Some(order) = found.next(&mut *session).await.transpose()? {
+        let id = text(order.get("_id"));
+        let count = order.get("count").and_then(lenient::as_int).unwrap_or_default();
+        audit.differs(format!("the order {id} counts as paid, and {count} payments are for it"));
     }
     Ok(())
 }

@@ -94,9 +94,26 @@ async fn in_orders(
 }
 
 /// How many units of an unwound line the buyer keeps, as an aggregation expression. Browsers of the old
-/// server left text in the count, or none, which means one.
+/// server left text in the count, or none, or no sense, which means one: so [`CartLine::count`] is read.
+///
+/// [`CartLine::count`]: crate::model::CartLine::count
 pub(crate) fn kept() -> Document {
-    let count =
-        doc! { "$convert": { "input": "$cart.count", "to": "double", "onError": 1.0, "onNull": 1.0 } };
+    let text = doc! { "$eq": [{ "$type": "$cart.count" }, "string"] };
+    let number = doc! { "$switch": {
+        "branches": [
+            { "case": { "$isNumber": "$cart.count" }, "then": "$cart.count" },
+            { "case": text, "then": { "$trim": { "input": "$cart.count" } } },
+        ],
+        "default": 1,
+    } };
+    let number = doc! { "$convert": { "input": number, "to": "double", "onError": 1.0, "onNull": 1.0 } };
+    let is_sense = doc! { "$and": [{ "$gte": ["$$count", 1.0] }, { "$lt": ["$$count", WHOLE] }] };
+    let count = doc! { "$let": {
+        "vars": { "count": number },
+        "in": { "$cond": [is_sense, { "$trunc": "$$count" }, 1.0] },
+    } };
     doc! { "$subtract": [count, { "$ifNull": ["$cart.refunded", 0] }] }
 }
+
+/// Above this a double skips whole numbers.
+const WHOLE: f64 = 9_007_199_254_740_992.0;

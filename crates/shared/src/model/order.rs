@@ -102,7 +102,7 @@ pub struct Order {
     #[serde(rename = "_id")]
     pub id: Id<Order>,
     /// The lines, all of one shop.
-    #[serde(deserialize_with = "lenient::list")]
+    #[serde(deserialize_with = "cart")]
     pub cart: Vec<CartLine>,
     /// Where it goes.
     #[serde(
@@ -258,6 +258,9 @@ pub struct CartLine {
     /// How many of the units have been refunded.
     #[serde(deserialize_with = "lenient::int", skip_serializing_if = "is_zero")]
     pub refunded: i64,
+    /// Where the line stands in the stored list, for updates: what is no line there is left out here.
+    #[serde(skip)]
+    pub place: usize,
     /// The buyer has reviewed this product.
     #[serde(
         rename = "isReviewed",
@@ -265,6 +268,13 @@ pub struct CartLine {
         skip_serializing_if = "std::ops::Not::not"
     )]
     pub is_reviewed: bool,
+}
+
+/// The lines that can be read. Old carts may hold anything beside them.
+fn cart<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Vec<CartLine>, D::Error> {
+    let items: Vec<bson::Bson> = lenient::list(d)?;
+    let line = |(place, item)| Some(CartLine { place, ..bson::deserialize_from_bson(item).ok()? });
+    Ok(items.into_iter().enumerate().filter_map(line).collect())
 }
 
 fn kind<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Kind>, D::Error> {
