@@ -77,10 +77,7 @@ impl Account {
             granted.fold((0_usize, Money::ZERO), |(n, sum), refund| (n + 1, sum + refund.amount));
         // Earlier versions knew of whole refunds only, and kept no record of them.
         let unrecorded = times == 0 && self.status == Status::RefundSuccess;
-        if !unrecorded {
-            self.refunded_units(returned, &mut found);
-        }
-        // The old server repeated the checkout's total in each order and froze no rate: nothing more to
+        // The old server repeated the checkout's total in each order and froze no rate: nothing to
         // compare with.
         if self.subtotal.is_none() {
             return found;
@@ -88,6 +85,8 @@ impl Account {
         let total = self.total;
         if unrecorded {
             (times, returned) = (1, total);
+        } else {
+            self.refunded_units(returned, &mut found);
         }
         let paid: Option<Vec<Money>> = self.cart.iter().map(|line| line.paid).collect();
         if let Some(lines) = paid.map(|paid| paid.into_iter().sum::<Money>())
