@@ -106,7 +106,7 @@ impl Program {
     /// Has the JavaScript clients tell their story, to its end.
     async fn tell(&self, mode: &str) {
         let directory = with_libraries().await;
-        let letters = MockServer::start().await;
+        let letters = MockServer::builder().start().await;
         Mock::given(method("GET")).respond_with(Letters(Arc::clone(&self.mails))).mount(&letters).await;
         let mut node = Command::new("node");
         node.arg("journey.mjs")

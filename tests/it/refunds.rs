@@ -193,6 +193,35 @@ async fn however_many_hands_grant_or_refuse_part_of_an_order_it_is_decided_once(
 }
 
 #[tokio::test]
+async fn a_decision_that_names_its_refund_never_decides_about_another() {
+    let app = TestApp::start().await;
+    let (ann, bob) = tokio::join!(app.buyer("ann"), app.seller("bob"));
+    let cup = bob.product("cup", "10", 10).await;
+    let order = ann.order(&[(&cup, 3)]).await.remove(0);
+    bob.set_status(id(&order), "Delivered").await;
+    let grant = |number: &str| bob.put(&format!("{}?refund={number}", grant_path(&order))).json(&granted());
+    let refuse =
+        |number: i64| bob.put(&format!("/api/order/order-refund-refused/{}?refund={number}", id(&order)));
+    ann.put(&ask_path(&order)).json(&of(&[(&cup, 1)])).await.expect(200);
+    for none_such in ["0", "-1", "one", "1.5", "99999999999999999999"] {
+        grant(none_such).await.refused(400, "invalid_input");
+    }
+    grant("2").await.refused(409, "wrong_status");
+    grant("1").await.expect(200);
+    ann.put(&ask_path(&order)).json(&of(&[(&cup, 1)])).await.expect(200);
+    // The first decision once more, late: the second request still waits.
+    grant("1").await.expect(200);
+    let refused = refuse(1).await.refused(409, "wrong_status");
+    assert!(refused["message"].as_str().unwrap().contains("has been granted"), "{refused}");
+    assert_eq!(app.shelf(&cup).await, (8, 0, 2));
+    refuse(2).await.expect(200);
+    refuse(2).await.expect(200);
+    grant("2").await.refused(409, "wrong_status");
+    assert_eq!(app.shelf(&cup).await, (8, 0, 2));
+    app.assert_books_balance().await;
+}
+
+#[tokio::test]
 async fn a_card_gets_back_just_what_each_part_cost() {
     let app = TestApp::start().await;
     let (ann, bob, eve) = tokio::join!(app.buyer("ann"), app.seller("bob"), app.seller("eve"));

@@ -813,7 +813,7 @@ mod tests {
                 ("ADMIN_PASSWORD", password),
             ])
         };
-        for weak in ["pass", "short one", "aaaaaaaaaaaaaaaa", "Password2026!", "administrator"] {
+        for weak in ["pa55", "short one", "aaaaaaaaaaaaaaaa", "Password2026!", "administrator"] {
             let error = in_production(weak).unwrap_err().to_string();
             assert!(error.contains("ADMIN_PASSWORD") && !error.contains(weak), "{error}");
         }

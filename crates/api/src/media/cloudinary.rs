@@ -175,7 +175,8 @@ mod tests {
     }
 
     async fn answering(action: &str, status: u16, body: serde_json::Value) -> MockServer {
-        let server = MockServer::start().await;
+        // One of its own: those that are lent out again may still take down a request of the last user's.
+        let server = MockServer::builder().start().await;
         Mock::given(method("POST"))
             .and(path(format!("/v1_1/bazaar/image/{action}")))
             .respond_with(ResponseTemplate::new(status).set_body_json(body))
@@ -277,7 +278,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_host_that_cannot_be_reached_is_a_failure() {
-        let server = MockServer::start().await;
+        let server = MockServer::builder().start().await;
         let host = cloudinary(&server);
         drop(server);
         host.store(Folder::Avatar, image()).await.unwrap_err();
@@ -285,7 +286,7 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_asked_of_the_host_for_a_picture_that_it_never_had() {
-        let server = MockServer::start().await;
+        let server = MockServer::builder().start().await;
         cloudinary(&server).delete("placeholder").await.unwrap();
         cloudinary(&server).delete("").await.unwrap();
         assert!(server.received_requests().await.unwrap().is_empty());

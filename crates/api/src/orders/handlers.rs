@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     error::{Error, FieldError, Result},
-    extract::{AnyPathId, Json, PathId},
+    extract::{AnyPathId, Json, PathId, Query},
     idempotency::Key,
     identity::{Caller, NOT_YOURS, Seller},
     state::State,
@@ -120,13 +120,14 @@ pub(super) async fn ask_refund(
 pub(super) async fn grant_refund(
     Seller(shop): Seller,
     id: PathId<Order>,
+    query: Query,
     body: Json<wire::StatusUpdate>,
     state: State,
 ) -> Result<HttpResponse> {
     if wire::status(body.status.as_deref()) != Some(Status::RefundSuccess) {
         return Err(Error::field("status", "must be Refund Success: please choose it first"));
     }
-    change(&state, Owner::Shop(shop), *id, Wish::GrantRefund, RefundWanted::default()).await?;
+    change(&state, Owner::Shop(shop), *id, Wish::GrantRefund, decided(&query)?).await?;
     Ok(HttpResponse::Ok().json(wire::Message { success: true, message: "Order refund successfully" }))
 }
 
@@ -134,9 +135,10 @@ pub(super) async fn grant_refund(
 pub(super) async fn refuse_refund(
     Seller(shop): Seller,
     id: PathId<Order>,
+    query: Query,
     state: State,
 ) -> Result<HttpResponse> {
-    let order = change(&state, Owner::Shop(shop), *id, Wish::RefuseRefund, RefundWanted::default()).await?;
+    let order = change(&state, Owner::Shop(shop), *id, Wish::RefuseRefund, decided(&query)?).await?;
     let message = "The refund is refused; the order counts as delivered again";
     Ok(HttpResponse::Ok().json(wire::OrderChanged { success: true, message, order }))
 }
@@ -175,13 +177,23 @@ async fn change(
     }
 }
 
+/// Which refund a shop decides about, if it says so.
+fn decided(query: &Query) -> Result<RefundWanted> {
+    let Some(text) = query.text("refund") else { return Ok(RefundWanted::default()) };
+    let number = text.parse().ok().filter(|number| (1..=MAX_COUNT).contains(number));
+    let number = number.ok_or_else(|| {
+        Error::field("refund", "must be the place of a refund in the order's list, from 1 on")
+    })?;
+    Ok(RefundWanted { number: Some(number), ..RefundWanted::default() })
+}
+
 /// Checks what is asked for for form; whether the order has it is decided with the order at hand.
 fn refund_wanted(body: wire::RefundRequest) -> Result<RefundWanted> {
     let reason = body.reason.filter(|reason| !reason.trim().is_empty());
     if reason.as_ref().is_some_and(|reason| reason.chars().count() > 2000) {
         return Err(Error::field("reason", "must have at most 2000 characters"));
     }
-    let Some(named) = body.items else { return Ok(RefundWanted { items: None, reason }) };
+    let Some(named) = body.items else { return Ok(RefundWanted { reason, ..RefundWanted::default() }) };
     if named.is_empty() || named.len() > MAX_LINES {
         return Err(Error::field(
             "items",
@@ -203,7 +215,7 @@ fn refund_wanted(body: wire::RefundRequest) -> Result<RefundWanted> {
             None => items.push(RefundItem { id, count }),
         }
     }
-    Ok(RefundWanted { items: Some(items), reason })
+    Ok(RefundWanted { items: Some(items), reason, number: None })
 }
 
 /// Somebody else's order is 403, none at all 404.

@@ -123,6 +123,28 @@ fn has_happened(order: &Order, wish: Wish) -> bool {
     }
 }
 
+/// The refund that a shop means is not the one that waits for its decision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotPending {
+    /// The one it means.
+    pub number: i64,
+    /// What became of it; nothing if there is none such.
+    pub state: Option<RefundState>,
+}
+
+/// Whether the refund of this number has been decided just so. A request that comes late must not
+/// decide about another refund than the one that its sender saw.
+pub fn is_decided(order: &Order, wish: Wish, number: i64) -> Result<bool, NotPending> {
+    let place = usize::try_from(number).ok().and_then(|number| number.checked_sub(1));
+    let state = place.and_then(|place| order.refunds.get(place)).map(|refund| refund.state);
+    match (state, wish) {
+        (Some(RefundState::Asked), _) => Ok(false),
+        (Some(RefundState::Granted), Wish::GrantRefund)
+        | (Some(RefundState::Refused), Wish::RefuseRefund) => Ok(true),
+        (state, _) => Err(NotPending { number, state }),
+    }
+}
+
 fn stock_move(order: &Order, wish: Wish, to: Status) -> StockMove {
     if wish == Wish::GrantRefund {
         return match order.stock_state {

@@ -33,7 +33,7 @@ pub(super) struct Change {
     pub owner: Owner,
     pub id: Id<Order>,
     pub wish: Wish,
-    /// What a request for a refund is about.
+    /// What a request for a refund, or a decision about one, says besides.
     pub refund: RefundWanted,
     pub now: Timestamp,
     /// For orders of the old server, which froze no rates.
@@ -42,13 +42,16 @@ pub(super) struct Change {
     pub default_shipping: Percent,
 }
 
-/// What a buyer wants back.
+/// What buyer or shop say of a refund.
 #[derive(Clone, Debug, Default)]
 pub(super) struct RefundWanted {
-    /// Some units; none means all that are left.
+    /// The units that the buyer wants to return; none means all that are left.
     pub items: Option<Vec<RefundItem>>,
     /// The buyer's words.
     pub reason: Option<String>,
+    /// The refund that the shop decides about: its place in the list, from 1 on. Without it, whichever
+    /// waits for a decision.
+    pub number: Option<i64>,
 }
 
 /// Cancels every order that was placed before `deadline`, to be paid online, and is neither paid nor
@@ -106,6 +109,11 @@ async fn change_once(
     let Some(order) = db.of::<Order>().find_one(filter.clone()).session(&mut *session).await? else {
         return Ok(None);
     };
+    if let Some(number) = change.refund.number
+        && rules::is_decided(&order, change.wish, number).map_err(wire::not_pending)?
+    {
+        return Ok(Some(order));
+    }
     let Some(step) = rules::step(&order, change.wish).map_err(wire::not_from)? else {
         return match change.wish {
             Wish::AskRefund => same_refund(&order, &change).map(|()| Some(order)),

@@ -11,7 +11,7 @@ use shared::{
 use super::{
     pricing::NoQuote,
     refunds::{self, NotRefundable},
-    rules::NotFrom,
+    rules::{NotFrom, NotPending},
 };
 use crate::{
     coupons::discount::NotApplicable,
@@ -410,6 +410,19 @@ pub(super) const REFUND_PENDING: Refusal = Refusal::conflict(
 );
 pub(super) const NOT_REFUNDABLE: Refusal =
     Refusal::conflict("not_refundable", "So many units of the order cannot be refunded");
+
+/// Words a decision about a refund that does not wait for one.
+pub(super) fn not_pending(why: NotPending) -> Error {
+    let NotPending { number, state } = why;
+    WRONG_STATUS
+        .saying(match state {
+            None => format!("The order has no refund number {number}"),
+            Some(RefundState::Granted) => format!("Refund number {number} has been granted"),
+            Some(RefundState::Refused) => format!("Refund number {number} has been refused"),
+            Some(RefundState::Asked) => format!("Refund number {number} waits for a decision"),
+        })
+        .into()
+}
 
 /// Words units that cannot be refunded.
 pub(super) fn not_refundable(why: NotRefundable) -> Error {

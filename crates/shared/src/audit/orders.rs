@@ -53,15 +53,19 @@ pub(super) async fn agree(db: &Db, session: &mut ClientSession, audit: &mut Audi
         "paymentInfo": 1, "deliveredAt": 1, "serviceFeePercent": 1, "refunds": 1, "status": 1, "stockState": 1,
         "shopId": 1,
     };
-    let orders = db.raw::<Account>(Order::COLLECTION);
+    let orders = db.raw::<Document>(Order::COLLECTION);
     let mut found =
         orders.find(doc! {}).projection(fields).sort(doc! { "_id": 1 }).session(&mut *session).await?;
     while let Some(order) = found.next(&mut *session).await.transpose()? {
         audit.orders += 1;
-        let id = order.id.hex();
+        let id = text(order.get("_id"));
         let credited = credits.of(session, &id, audit).await?;
         let refunded = refunds.of(session, &id, audit).await?;
-        for what in order.disagreements(&credited, &refunded) {
+        let found = match bson::deserialize_from_document::<Account>(order) {
+            Ok(order) => order.disagreements(&credited, &refunded),
+            Err(why) => vec![format!("cannot be read: {why}")],
+        };
+        for what in found {
             audit.differs(format!("the order {id} {what}"));
         }
     }
