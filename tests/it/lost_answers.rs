@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use shared::{
     audit,
     db::Db,
-    model::{Order, Shop, Withdrawal},
+    model::{Order, RememberedAnswer, Shop, Stored as _, Withdrawal},
 };
 use tests::{Browser, Seller, TestApp};
 
@@ -48,6 +48,21 @@ impl Node {
         );
         app.db.client().database("admin").run_command(command).await.unwrap();
     }
+
+    /// Counts what this node reads of a collection from now on: gives the number so far.
+    async fn count_reads(&self, app: &TestApp, collection: &str) -> i64 {
+        let namespace = format!("{}.{collection}", app.db.database().name());
+        let mut data = doc! { "failCommands": ["find"], "appName": &self.name, "namespace": namespace };
+        data.extend(doc! { "blockConnection": true, "blockTimeMS": 1 });
+        let command = doc! { "configureFailPoint": "failCommand", "mode": "alwaysOn", "data": data };
+        let reply = app.db.client().database("admin").run_command(command).await.unwrap();
+        shared::lenient::as_int(reply.get("count").unwrap()).unwrap()
+    }
+}
+
+async fn until_read(app: &TestApp, times: i64) {
+    let command = doc! { "waitForFailPoint": "failCommand", "timesEntered": times, "maxTimeMS": 8000 };
+    app.db.client().database("admin").run_command(command).await.unwrap();
 }
 
 /// More answers than anybody waits for.
@@ -129,6 +144,55 @@ async fn a_group_of_checkouts_whose_commit_is_never_answered_is_not_committed_tw
         call.header("Idempotency-Key", "1").json(&body).await.expect(201);
     }
     assert_eq!(orders(&app).await, 6);
+    node.server.stop().await;
+}
+
+#[tokio::test]
+async fn what_came_back_on_the_shelf_can_be_bought_at_once_also_while_another_group_is_written() {
+    let app = TestApp::start().await;
+    let (ann, bob) = tokio::join!(app.buyer("ann"), app.seller("bob"));
+    let (cay, dee) = tokio::join!(app.buyer("cay"), app.buyer("dee"));
+    let (cup, mug) = tokio::join!(bob.product("cup", "10", 1), bob.product("mug", "10", 9));
+    let left = async |stock: i32| {
+        let this = doc! { "name": "cup" };
+        app.db
+            .raw::<Document>("products")
+            .update_one(this, doc! { "$set": { "stock": stock } })
+            .await
+            .unwrap();
+    };
+    left(0).await;
+    let _turn = TURN.lock().await;
+    let node = Node::start(&app, "slow").await;
+    let there = Browser::new(&node.base);
+    let order = async |token: &str, product: &Value| {
+        there.post("/api/order/create-order").bearer(token).json(&checkout(product)).await
+    };
+    // Until this is given up, what ann orders cannot be written.
+    let mut session = app.db.client().start_session().await.unwrap();
+    session.start_transaction().await.unwrap();
+    let mugs = app.db.raw::<Document>("products");
+    let touched = mugs.update_one(doc! { "name": "mug" }, doc! { "$set": { "touched": true } });
+    touched.session(&mut session).await.unwrap();
+    // The answers are the last that is read for a checkout.
+    let before = node.count_reads(&app, RememberedAnswer::COLLECTION).await;
+    let (first, (second, third)) = tokio::join!(order(&ann.token, &mug), async {
+        until_read(&app, before + 1).await;
+        tokio::join!(order(&cay.token, &cup), async {
+            until_read(&app, before + 2).await;
+            left(5).await;
+            tokio::join!(order(&dee.token, &cup), async {
+                until_read(&app, before + 3).await;
+                session.abort_transaction().await.unwrap();
+            })
+            .0
+        })
+    });
+    node.lose_answers(&app, 0).await;
+    first.expect(201);
+    // Cay came too early, unless all was read again.
+    drop(second);
+    third.expect(201);
     node.server.stop().await;
 }
 

@@ -209,6 +209,23 @@ async fn the_last_unit_goes_to_exactly_one_of_many_buyers_on_two_nodes() {
 }
 
 #[tokio::test]
+async fn a_fraction_of_a_unit_that_an_old_document_has_reserved_keeps_nobody_from_buying() {
+    let app = TestApp::start().await;
+    let (ann, bob) = tokio::join!(app.buyer("ann"), app.seller("bob"));
+    for (i, (stock, reserved)) in [(1.0, 0.5), (2.5, 1.5), (1.0, 1e300)].into_iter().enumerate() {
+        let cup = bob.product(&format!("cup {i}"), "10", 1).await;
+        let this = doc! { "_id": id(&cup).parse::<shared::id::Id<shared::model::Listing>>().unwrap() };
+        let written = doc! { "$set": { "stock": stock, "reserved": reserved } };
+        app.db.raw::<bson::Document>("products").update_one(this, written).await.unwrap();
+        buy(&ann, &[item(&cup, 1)], Value::Null).await;
+        let body = checkout(&ann, &[item(&cup, 2)], Value::Null);
+        if i < 2 {
+            ann.post("/api/order/create-order").json(&body).await.refused(409, "out_of_stock");
+        }
+    }
+}
+
+#[tokio::test]
 async fn d19_the_same_checkout_many_times_at_once_is_one_checkout() {
     let app = TestApp::start().await;
     let node = app.another_node().await;

@@ -98,7 +98,8 @@ impl Checkouts {
             self.commit_all(&db).await;
             drop(leading);
             // Who came after the last look and before that, found somebody at it.
-            let came = self.queue.try_lock().is_ok_and(|queue| !queue.is_empty());
+            // It is waited for, not tried: of two that look at once, neither may rely on the other.
+            let came = !self.queue.lock().await.is_empty();
             if !came || self.led.swap(true, Ordering::SeqCst) {
                 return;
             }
@@ -242,7 +243,10 @@ impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Database(error) => error.into(),
-            Failure::Outdated => wire::OUT_OF_STOCK.into(),
+            // Not that it is sold out, which nobody knows: a payment would be given back for that.
+            Failure::Outdated => {
+                Self::Unavailable(anyhow::anyhow!("what a checkout was decided on has changed every time"))
+            }
         }
     }
 }
@@ -266,7 +270,13 @@ async fn commit(
             }
         };
         let mut writes = Writes::default();
-        let outcomes = group.iter().map(|placement| decide(placement, &mut snapshot, &mut writes)).collect();
+        let outcomes: Vec<_> =
+            group.iter().map(|placement| decide(placement, &mut snapshot, &mut writes)).collect();
+        // What was read for those who came first may be older than a request that came later: nobody is
+        // refused what was there, and known to be there, when they asked.
+        if snapshot.reads > 1 && outcomes.iter().any(Result::is_err) {
+            continue;
+        }
         if writes.orders.is_empty() {
             return Ok(outcomes);
         }
@@ -286,6 +296,8 @@ async fn commit(
 /// What a group of checkouts has to know, with what the group itself takes.
 #[derive(Default)]
 struct Snapshot {
+    /// How often something was read.
+    reads: u32,
     listings: HashMap<Id<Listing>, (Kind, Offer)>,
     /// The open ones.
     shops: HashMap<Id<Shop>, Shop>,
@@ -312,6 +324,7 @@ struct Writes {
 /// The answers come last: whoever sees anything of an earlier request's effects must also see that it
 /// has been answered.
 async fn learn(db: &Db, snapshot: &mut Snapshot, come: &[Arc<Placement>]) -> mongodb::error::Result<()> {
+    snapshot.reads += 1;
     let buyers = distinct(come.iter().map(|p| p.wanted.buyer).filter(|id| !snapshot.buyers.contains_key(id)));
     let wanted = come.iter().flat_map(|p| p.wanted.lines.iter().map(|line| line.id));
     let mut missing = distinct(wanted.filter(|id| !snapshot.listings.contains_key(id)));

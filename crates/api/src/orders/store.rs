@@ -108,8 +108,13 @@ pub(super) async fn offers(db: &Db, kind: Kind, ids: &[Id<Listing>]) -> mongodb:
     Ok(offers)
 }
 
-const fn is_number(value: RawBsonRef<'_>) -> bool {
-    matches!(value, RawBsonRef::Int32(_) | RawBsonRef::Int64(_) | RawBsonRef::Double(_))
+/// Whether the database compares it as we read it. Of a fraction we read only the whole part.
+fn is_number(value: RawBsonRef<'_>) -> bool {
+    match value {
+        RawBsonRef::Int32(_) | RawBsonRef::Int64(_) => true,
+        RawBsonRef::Double(number) => number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0,
+        _ => false,
+    }
 }
 
 /// Shops, as far as an order has to know them.
