@@ -200,10 +200,19 @@ async fn commit_group(db: Db, group: Group) {
         // One of them may be the reason; each is tried alone, so that it fails alone.
         Err(_) => {
             let mut outcomes = Vec::new();
+            let mut gone = None;
             for placement in placements {
-                outcomes.push(match commit(&db, &[placement], None).await {
+                let alone = match &gone {
+                    // Once the database is, nobody waits for it to fail them one by one.
+                    Some(error) => Err(Failure::Database(mongodb::error::Error::clone(error))),
+                    None => commit(&db, &[placement], None).await,
+                };
+                outcomes.push(match alone {
                     Ok(mut alone) => alone.pop().unwrap_or_else(|| Err(Failure::Outdated.into())),
-                    Err(failure) => Err(failure.into()),
+                    Err(failure) => {
+                        gone = failure.driver_error().filter(|error| is_unavailable(error)).cloned();
+                        Err(failure.into())
+                    }
                 });
             }
             outcomes
