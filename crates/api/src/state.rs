@@ -43,7 +43,8 @@ pub struct App {
 }
 
 impl App {
-    /// Puts the application together from its settings.
+    /// Puts the application together from its settings. To be called on the runtime that will outlive
+    /// every request: its background work runs there.
     pub fn new(config: Arc<Config>, db: Db, clock: Clock) -> anyhow::Result<Self> {
         let media = crate::media::from_config(&config, &clock)?;
         let mailer: Arc<dyn Mailer> = crate::mail::from_config(&config, &clock)?;
@@ -59,7 +60,7 @@ impl App {
             media,
             outbox,
             gateways,
-            checkouts: Arc::default(),
+            checkouts: Arc::new(Checkouts::new(tokio::runtime::Handle::try_current()?)),
             tasks: TaskTracker::new(),
         })
     }

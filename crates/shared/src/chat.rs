@@ -7,7 +7,6 @@
 
 use bson::{Bson, doc};
 use mongodb::{ClientSession, error::Result, options::ReturnDocument};
-use tokio::sync::{Mutex, MutexGuard};
 
 use crate::{
     auth::digest,
@@ -76,33 +75,11 @@ pub struct Recorded {
     pub paired: bool,
 }
 
-/// Takes turns within this process, a lane for each group of conversations. The database keeps order
-/// between processes by itself; this spares it the conflicts of the usual case, in which both
-/// announcements of a message arrive together.
-static LANES: [Mutex<()>; 32] = [const { Mutex::const_new(()) }; 32];
-
-/// A conversation's turn in this process: until it is dropped, nobody else here has it.
-#[derive(Debug)]
-pub struct Turn {
-    _lane: Option<MutexGuard<'static, ()>>,
-}
-
-/// Waits for a conversation's turn.
-pub async fn turn(conversation: Id<Conversation>) -> Turn {
-    let lane = conversation.oid().bytes().iter().fold(0_usize, |sum, byte| sum + usize::from(*byte));
-    let lane = LANES.get(lane % LANES.len());
-    Turn {
-        _lane: match lane {
-            Some(lane) => Some(lane.lock().await),
-            None => None,
-        },
-    }
-}
-
 /// Stores what was said and makes it the conversation's last message; or finds that the other way
 /// has stored it already. Nothing if the conversation is gone or the sender is no member.
 pub async fn record(db: &Db, via: Via, saying: &Saying, now: Timestamp) -> Result<Option<Recorded>> {
-    let _turn = turn(saying.conversation).await;
+    // In the usual case both announcements of a message arrive together.
+    let _turn = db.turn(saying.conversation).await;
     db.transaction(|session| {
         let (db, saying) = (db.clone(), saying.clone());
         Box::pin(async move { record_in(&db, session, via, saying, now).await })
@@ -110,7 +87,7 @@ pub async fn record(db: &Db, via: Via, saying: &Saying, now: Timestamp) -> Resul
     .await
 }
 
-/// The same as part of a transaction, for whoever has the conversation's turn. Every insert also writes the conversation, so of two transactions
+/// The same as part of a transaction. Every insert also writes the conversation, so of two transactions
 /// that both found nothing to claim only one commits; the other one is run again and finds it. That
 /// is why there are never unclaimed messages of both ways with the same text.
 pub async fn record_in(

@@ -123,8 +123,9 @@ impl Db {
         }
     }
 
-    /// Waits for a while until nobody else on this node changes what `id` stands for, a shop's balance
-    /// say. Nothing depends on it: it spares those who would undo one another's transactions the trouble.
+    /// Waits for a while until nobody else on this node changes what `id` stands for: a shop's balance, a
+    /// conversation. Nothing depends on it: the database keeps order by itself, and this spares those who
+    /// would undo one another's transactions the trouble.
     pub async fn turn<T>(&self, id: Id<T>) -> Option<MutexGuard<'_, ()>> {
         let [.., last] = id.oid().bytes();
         let queue = self.queues.get(usize::from(last) % QUEUES)?;

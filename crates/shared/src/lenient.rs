@@ -4,7 +4,7 @@
 //! it casts the way the old server did on reading, or falls back to the field's default. Writing is
 //! strict, so nothing of the kind is added.
 
-use bson::Bson;
+use bson::{Bson, Document, doc};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
 use crate::{clock::Timestamp, money::Money};
@@ -110,6 +110,26 @@ pub fn as_int(value: &Bson) -> Option<i64> {
         }
         _ => None,
     }
+}
+
+/// The number that a field (`$name`) holds as a number or as text, as an aggregation expression that
+/// gives a double, or null for anything else.
+pub fn number_in(field: &str) -> Document {
+    let number = doc! { "$switch": {
+        "branches": [
+            { "case": { "$isNumber": field }, "then": field },
+            { "case": { "$eq": [{ "$type": field }, "string"] }, "then": { "$trim": { "input": field } } },
+        ],
+        "default": null,
+    } };
+    doc! { "$convert": { "input": number, "to": "double", "onError": null, "onNull": null } }
+}
+
+/// [`as_int`] as an aggregation expression, with 0 for what is no number.
+pub fn whole_in(field: &str) -> Document {
+    // NaN and infinity are numbers until here; no integer is either.
+    let whole = doc! { "$trunc": number_in(field) };
+    doc! { "$convert": { "input": whole, "to": "long", "onError": Bson::Int64(0), "onNull": Bson::Int64(0) } }
 }
 
 /// The whole part of a double that has one a double can hold exactly.

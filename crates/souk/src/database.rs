@@ -12,6 +12,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// An open database, and the server behind it if it is ours.
 pub(crate) struct Database {
     pub(crate) db: Db,
+    /// Its connection string.
+    pub(crate) uri: String,
     pub(crate) embedded: Option<EmbeddedMongo>,
 }
 
@@ -24,11 +26,8 @@ impl Database {
         };
         let uri =
             config.database_uri.as_deref().or(embedded.as_ref().map(EmbeddedMongo::uri)).unwrap_or_default();
-        let db = Db::connect(uri, app_name).await.context("DB_URL cannot be used")?;
-        wait_for(&db)
-            .await
-            .with_context(|| format!("MongoDB at {} does not answer", without_password(uri)))?;
-        Ok(Self { db, embedded })
+        let (db, uri) = (connect(uri, app_name).await?, uri.to_owned());
+        Ok(Self { db, uri, embedded })
     }
 
     /// Like [`Database::open`], but beside a running Souk it is that one's database: for commands that may run
@@ -37,9 +36,7 @@ impl Database {
         match Self::open(config, app_name).await {
             Err(error) if error.is::<embedded::InUse>() => {
                 let uri = embedded::uri_of_running(&embedded_options(config)).ok_or(error)?;
-                let db = Db::connect(&uri, app_name).await?;
-                wait_for(&db).await.context("the running Souk's MongoDB does not answer")?;
-                Ok(Self { db, embedded: None })
+                Ok(Self { db: connect(&uri, app_name).await?, uri, embedded: None })
             }
             opened => opened,
         }
@@ -57,6 +54,12 @@ impl Database {
 /// Where our own database lives according to the settings.
 pub(crate) fn embedded_options(config: &Config) -> embedded::Options {
     embedded::Options { mongod: config.mongod.clone(), ..embedded::Options::in_home(&config.home) }
+}
+
+async fn connect(uri: &str, app_name: &str) -> anyhow::Result<Db> {
+    let db = Db::connect(uri, app_name).await.context("DB_URL cannot be used")?;
+    wait_for(&db).await.with_context(|| format!("MongoDB at {} does not answer", without_password(uri)))?;
+    Ok(db)
 }
 
 async fn wait_for(db: &Db) -> mongodb::error::Result<()> {

@@ -18,8 +18,8 @@ type Result<T> = mongodb::error::Result<T>;
 fn shown() -> Document {
     doc! {
         "name": 1, "description": 1, "category": 1, "tags": 1, "originalPrice": 1, "discountPrice": 1,
-        "stock": 1, "reserved": 1, "images": 1, "shopeId": 1, "rating": 1, "sold_out": 1, "supplied": 1,
-        "start_date": 1, "end_date": 1, "createdAt": 1, "__v": 1, "shop._id": 1, "shop.name": 1, "shop.avatar": 1,
+        "stock": 1, "reserved": 1, "images": 1, "shopeId": 1, "rating": 1, "sold_out": 1, "start_date": 1,
+        "end_date": 1, "createdAt": 1, "__v": 1, "shop._id": 1, "shop.name": 1, "shop.avatar": 1,
         "reviews._id": 1, "reviews.rating": 1, "reviews.comment": 1, "reviews.createdAt": 1,
         "reviews.user.name": 1, "reviews.user.avatar": 1,
     }
@@ -64,7 +64,10 @@ pub(super) async fn find_of_shop_in(
     shop: Id<Shop>,
 ) -> Result<Option<Listing>> {
     let filter = doc! { "_id": id, "shopeId": shop.hex() };
-    db.listings(kind).find_one(filter).projection(shown()).session(session).await
+    let mut fields = shown();
+    // A change of the stock changes it too.
+    fields.insert("supplied", 1);
+    db.listings(kind).find_one(filter).projection(fields).session(session).await
 }
 
 /// Writes what a seller may change, in the transaction that has read the listing: another change in

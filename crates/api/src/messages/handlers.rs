@@ -55,7 +55,7 @@ pub(super) async fn send(
     let unused = picture.clone();
     let saying = Saying { conversation, sender, text, picture };
     let (db, config) = (state.db.clone(), Arc::clone(&state.config));
-    let turn = chat::turn(conversation).await;
+    let turn = state.db.turn(conversation).await;
     let given = idempotency::once(&state.db, memory, move |session| {
         let (db, config, saying) = (db.clone(), Arc::clone(&config), saying.clone());
         Box::pin(async move {

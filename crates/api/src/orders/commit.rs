@@ -12,12 +12,14 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
 };
 
+use futures_util::FutureExt as _;
 use mongodb::ClientSession;
 use shared::{
     db::{AsDriverError, Db, duplicate_key, is_unavailable},
@@ -29,6 +31,7 @@ use shared::{
     money::Money,
 };
 use tokio::{
+    runtime::Handle,
     sync::{Mutex, mpsc, oneshot},
     task::JoinHandle,
 };
@@ -62,6 +65,7 @@ pub struct Checkouts {
     queue: Mutex<mpsc::UnboundedReceiver<Job>>,
     /// Somebody holds it, or is about to.
     led: AtomicBool,
+    runtime: Handle,
 }
 
 struct Job {
@@ -69,34 +73,34 @@ struct Job {
     answer: oneshot::Sender<Result<String>>,
 }
 
-impl Default for Checkouts {
-    fn default() -> Self {
-        let (waiting, queue) = mpsc::unbounded_channel();
-        Self { waiting, queue: Mutex::new(queue), led: AtomicBool::new(false) }
-    }
-}
-
 impl Checkouts {
+    /// What is committed runs on `runtime`: the one that outlives the requests. Theirs may be a single
+    /// worker's, and end with it.
+    pub(crate) fn new(runtime: Handle) -> Self {
+        let (waiting, queue) = mpsc::unbounded_channel();
+        Self { waiting, queue: Mutex::new(queue), led: AtomicBool::new(false), runtime }
+    }
+
     /// Commits a checkout together with whatever else is waiting, and gives its answer's body.
     ///
-    /// Whoever finds nobody at it starts the task that commits for all, until nobody waits. Requests
-    /// wait for their answers, and a shutdown for the requests, so that task is never cut short.
+    /// Whoever finds nobody at it starts the task that commits for all, until nobody waits.
     pub(super) async fn commit(self: Arc<Self>, db: &Db, placement: Arc<Placement>) -> Result<String> {
         let (answer, answered) = oneshot::channel();
         let gone = || Error::Unexpected(anyhow::anyhow!("a checkout was lost before it was committed"));
         self.waiting.send(Job { placement, answer }).or(Err(gone()))?;
         if !self.led.swap(true, Ordering::SeqCst) {
-            tokio::spawn(Arc::clone(&self).lead(db.clone()));
+            self.runtime.spawn(Arc::clone(&self).lead(db.clone()));
         }
         answered.await.unwrap_or_else(|_| Err(gone()))
     }
 
     async fn lead(self: Arc<Self>, db: Db) {
         loop {
-            // Also when this task is lost to a panic, the next checkout finds that nobody leads.
-            let leading = Leading(&self.led);
-            self.commit_all(&db).await;
-            drop(leading);
+            // A panic costs those whom it is about, and not those who wait behind them.
+            if AssertUnwindSafe(self.commit_all(&db)).catch_unwind().await.is_err() {
+                tracing::error!("checkouts were lost to a panic before they were committed");
+            }
+            self.led.store(false, Ordering::SeqCst);
             // Who came after the last look and before that, found somebody at it.
             // It is waited for, not tried: of two that look at once, neither may rely on the other.
             let came = !self.queue.lock().await.is_empty();
@@ -121,14 +125,6 @@ impl Checkouts {
             }
             writing = Some(tokio::spawn(commit_group(db.clone(), group)));
         }
-    }
-}
-
-struct Leading<'l>(&'l AtomicBool);
-
-impl Drop for Leading<'_> {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::SeqCst);
     }
 }
 

@@ -90,8 +90,11 @@ pub fn pending(order: &Order) -> Option<&Refund> {
 
 /// The units of the request in process; without a record of it, all that are left.
 pub fn asked(order: &Order) -> Vec<Units> {
-    let named = pending(order).and_then(|refund| named(order, &refund.items).ok());
-    named.unwrap_or_else(|| left(order))
+    match pending(order) {
+        // One that was damaged since gives nothing back rather than everything; it can be asked for again.
+        Some(refund) => named(order, &refund.items).unwrap_or_default(),
+        None => left(order),
+    }
 }
 
 /// Whether nothing remains with the buyer when these units are back.

@@ -7,7 +7,7 @@ use shared::{
     clock::Timestamp,
     db::Db,
     id::Id,
-    lenient,
+    lenient::{self, whole_in},
     model::{Kind, Listing, Order, Payment, PaymentInfo, RememberedAnswer, Shop, Status, Stored as _, User},
 };
 
@@ -192,7 +192,7 @@ pub(super) async fn reserve(
                     "reserved": { "$not": { "$gt": Bson::Int64(stock - count) } },
                 },
                 None => {
-                    let left = doc! { "$subtract": [number("$stock"), number("$reserved")] };
+                    let left = doc! { "$subtract": [whole_in("$stock"), whole_in("$reserved")] };
                     doc! { "$expr": { "$gte": [left, Bson::Int64(*count)] } }
                 }
             };
@@ -204,14 +204,6 @@ pub(super) async fn reserve(
         .collect();
     let matched = update_all(db, session, kind.collection(), updates).await?;
     Ok(usize::try_from(matched) == Ok(reservations.len()))
-}
-
-/// A field as a whole number, as an aggregation expression: the old server writes text into some.
-pub(super) fn number(field: &str) -> Document {
-    // By way of a double, since `10.0` as text is no long.
-    let double = doc! { "$convert": { "input": field, "to": "double", "onError": 0.0, "onNull": 0.0 } };
-    let whole = doc! { "$trunc": double };
-    doc! { "$convert": { "input": whole, "to": "long", "onError": Bson::Int64(0), "onNull": Bson::Int64(0) } }
 }
 
 /// Several updates in one round trip, which the driver has only for newer servers. Gives how many

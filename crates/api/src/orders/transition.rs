@@ -7,9 +7,10 @@ use shared::{
     db::Db,
     id::Id,
     ledger,
+    lenient::whole_in,
     model::{
         CartLine, Kind, Order, OutboxJob, Payment, PaymentInfo, Refund, RefundItem, RefundState,
-        RememberedAnswer, Shop, Status, StatusChange, StockState,
+        RememberedAnswer, Shop, Status, StatusChange, StockState, User,
     },
     money::{Money, Percent},
 };
@@ -18,7 +19,7 @@ use super::{
     checkout::repeated_by,
     refunds,
     rules::{self, MoneyMove, Step, StockMove, Wish},
-    store::{self, Owner, number},
+    store::{self, Owner},
     wire,
 };
 use crate::{
@@ -123,15 +124,20 @@ async fn change_once(
     if step.to == Status::Cancelled {
         forget_repetitions(db, session, &order).await?;
     }
+    let going = Going { order: &order, step: &step, change: &change, value: value(&order, &change) };
     let mut set = doc! { "status": step.to.text() };
-    let stock_state = move_stock(db, session, &order, &step).await?;
+    let stock_state = move_stock(db, session, &going).await?;
     set.insert("stockState", bson::serialize_to_bson(&stock_state).map_err(anyhow::Error::from)?);
     if step.to == Status::Delivered && order.delivered_at.is_none() {
         set.insert("deliveredAt", change.now);
     }
-    note_refund(&order, &step, &change, &mut set)?;
-    move_money(db, outbox, session, &order, &step, &change, &mut set).await?;
-    let note = (change.wish == Wish::Expire).then(|| "The payment never arrived".to_owned());
+    note_refund(&going, &mut set)?;
+    move_money(db, outbox, session, &going, &mut set).await?;
+    let mut note = None;
+    if change.wish == Wish::Expire {
+        note = Some("The payment never arrived".to_owned());
+        tell_buyer(db, outbox, session, &order).await?;
+    }
     let entry = StatusChange { status: step.to, at: Some(change.now), note };
     let update = doc! {
         "$set": set,
@@ -148,6 +154,27 @@ async fn change_once(
     Ok(after)
 }
 
+/// An order on its way from one status to the next.
+struct Going<'g> {
+    order: &'g Order,
+    step: &'g Step,
+    change: &'g Change,
+    /// What the buyer pays for it.
+    value: Money,
+}
+
+impl Going<'_> {
+    /// What the buyer gets back with this step.
+    fn back(&self) -> Money {
+        refunds::amount(self.order, self.value, &self.step.back)
+    }
+
+    /// What the marketplace keeps of the order.
+    fn fee(&self) -> Money {
+        self.value.percent(self.order.service_fee.unwrap_or(self.change.default_fee))
+    }
+}
+
 /// A refund is in process already: asking for the same is harmless, for something else it is not.
 fn same_refund(order: &Order, change: &Change) -> Result<()> {
     let Some(items) = &change.refund.items else { return Ok(()) };
@@ -156,9 +183,9 @@ fn same_refund(order: &Order, change: &Change) -> Result<()> {
 }
 
 /// Writes down what is asked for, or what became of it.
-fn note_refund(order: &Order, step: &Step, change: &Change, set: &mut Document) -> Result<()> {
+fn note_refund(going: &Going<'_>, set: &mut Document) -> Result<()> {
+    let Going { order, step, change, value } = *going;
     let mut refunds = order.refunds.clone();
-    let value = value(order, change);
     match change.wish {
         Wish::AskRefund => {
             let units = match &change.refund.items {
@@ -200,6 +227,19 @@ fn note_refund(order: &Order, step: &Step, change: &Change, set: &mut Document) 
     Ok(())
 }
 
+/// Whoever has paid all the same must not learn by chance that the order is cancelled.
+async fn tell_buyer(db: &Db, outbox: &Outbox, session: &mut ClientSession, order: &Order) -> Result<()> {
+    let Some(buyer) = &order.user else { return Ok(()) };
+    let account = db.of::<User>().find_one(doc! { "_id": buyer.id }).session(&mut *session).await?;
+    // Nobody, or an old account without an address.
+    let Some(to) = account.map(|account| account.email).filter(|email| !email.trim().is_empty()) else {
+        return Ok(());
+    };
+    let (subject, text) = wire::expired(order);
+    outbox.add_in(session, OutboxJob::Mail { to, subject, text }).await?;
+    Ok(())
+}
+
 /// Whoever orders the same again after cancelling means it: it is no double click.
 async fn forget_repetitions(
     db: &Db,
@@ -214,7 +254,8 @@ async fn forget_repetitions(
 }
 
 /// Moves the units of an order, those of the step where some come back, and says where they are then.
-async fn move_stock(db: &Db, session: &mut ClientSession, order: &Order, step: &Step) -> Result<StockState> {
+async fn move_stock(db: &Db, session: &mut ClientSession, going: &Going<'_>) -> Result<StockState> {
+    let Going { order, step, .. } = *going;
     let all = order.cart.iter().map(|line| (line, line.count));
     match step.stock {
         StockMove::Stay => return Ok(order.stock_state),
@@ -266,7 +307,7 @@ async fn add_to_listing(
     let sums: Document = changes
         .iter()
         .map(|(field, by)| {
-            let sum = doc! { "$add": [number(&format!("${field}")), Bson::Int64(*by)] };
+            let sum = doc! { "$add": [whole_in(&format!("${field}")), Bson::Int64(*by)] };
             ((*field).to_owned(), Bson::from(sum))
         })
         .collect();
@@ -289,18 +330,18 @@ async fn unreserved(
     count: i64,
     accounted: i64,
 ) -> mongodb::error::Result<()> {
-    let (stock, sold) = (number("$stock"), number("$sold_out"));
+    let (stock, sold) = (whole_in("$stock"), whole_in("$sold_out"));
     let none = Bson::Int64(0);
     let update = vec![
         doc! { "$set": {
             // What others have reserved is theirs.
             "stock": { "$max": [
-                none.clone(), number("$reserved"), { "$subtract": [stock, Bson::Int64(count)] },
+                none.clone(), whole_in("$reserved"), { "$subtract": [stock, Bson::Int64(count)] },
             ] },
             "sold_out": { "$max": [none, { "$add": [sold.clone(), Bson::Int64(count)] }] },
             // What no order accounts for: the rest of the change.
             "soldEarlier": { "$subtract": [
-                number("$soldEarlier"), { "$add": [sold, Bson::Int64(accounted)] },
+                whole_in("$soldEarlier"), { "$add": [sold, Bson::Int64(accounted)] },
             ] },
         } },
         // A shelf that could not give what was sold was never that full.
@@ -317,33 +358,33 @@ async fn move_money(
     db: &Db,
     outbox: &Outbox,
     session: &mut ClientSession,
-    order: &Order,
-    step: &Step,
-    change: &Change,
+    going: &Going<'_>,
     set: &mut Document,
 ) -> Result<()> {
-    let now = change.now;
-    let payment = order.payment.clone().unwrap_or_default();
-    match step.money {
+    match going.step.money {
         MoneyMove::Stay => {}
-        MoneyMove::Credit => {
-            if payment.status.as_deref() == Some(PaymentInfo::UNVERIFIED) {
-                // A payer's bare claim: the shop is credited once the payment is verified.
-                return Ok(());
+        MoneyMove::Credit => match payment_status(going.order) {
+            // A payer's bare claim: the shop is credited once the payment is verified.
+            Some(PaymentInfo::UNVERIFIED) => {}
+            status => {
+                if status.is_none() {
+                    set.insert("paymentInfo.status", PaymentInfo::SUCCEEDED);
+                    set.insert("paidAt", going.change.now);
+                }
+                credit(db, session, going).await?;
             }
-            if payment.status.is_none() {
-                set.insert("paymentInfo.status", PaymentInfo::SUCCEEDED);
-                set.insert("paidAt", now);
-            }
-            credit(db, session, order, change).await?;
-        }
+        },
         MoneyMove::Reverse => {
-            take_credit_back(db, session, order, step, change).await?;
-            return_payment(db, outbox, session, order, step, change, set).await?;
+            take_credit_back(db, session, going).await?;
+            return_payment(db, outbox, session, going, set).await?;
         }
-        MoneyMove::Return => return_payment(db, outbox, session, order, step, change, set).await?,
+        MoneyMove::Return => return_payment(db, outbox, session, going, set).await?,
     }
     Ok(())
+}
+
+fn payment_status(order: &Order) -> Option<&str> {
+    order.payment.as_ref()?.status.as_deref()
 }
 
 /// The shop that delivers an order; old orders say so only on their lines.
@@ -370,14 +411,9 @@ fn value(order: &Order, change: &Change) -> Money {
     }
 }
 
-/// What the marketplace keeps of it.
-fn fee(order: &Order, change: &Change) -> Money {
-    value(order, change).percent(order.service_fee.unwrap_or(change.default_fee))
-}
-
-async fn credit(db: &Db, session: &mut ClientSession, order: &Order, change: &Change) -> Result<()> {
-    let shop = shop_of(order);
-    let (value, fee) = (value(order, change), fee(order, change));
+async fn credit(db: &Db, session: &mut ClientSession, going: &Going<'_>) -> Result<()> {
+    let Going { order, change, value, .. } = *going;
+    let (shop, fee) = (shop_of(order), going.fee());
     let source = ledger::source(order.payment.as_ref());
     ledger::book(
         db,
@@ -406,17 +442,11 @@ fn refund_key(why: &str, order: &Order) -> String {
 /// Books back what the shop and the marketplace had from the units that come back. An order that the
 /// old server credited has no entry of its credit: there the shop's share is taken back against what
 /// that server left behind.
-async fn take_credit_back(
-    db: &Db,
-    session: &mut ClientSession,
-    order: &Order,
-    step: &Step,
-    change: &Change,
-) -> Result<()> {
+async fn take_credit_back(db: &Db, session: &mut ClientSession, going: &Going<'_>) -> Result<()> {
+    let Going { order, change, value, .. } = *going;
     let shop = shop_of(order);
     let account = ledger::shop_account(shop);
-    let value = value(order, change);
-    let (amount, before) = (refunds::amount(order, value, &step.back), refunds::returned(order));
+    let (amount, before) = (going.back(), refunds::returned(order));
     let credited = ledger::entry(db, session, &format!("delivered:{}", order.id)).await?;
     let (from_shop, lines) = match credited {
         Some(entry) => {
@@ -435,7 +465,7 @@ async fn take_credit_back(
             (from_shop, lines)
         }
         None if is_legacy(order) => {
-            let from_shop = amount - refunds::fee_back(fee(order, change), value, before, amount);
+            let from_shop = amount - refunds::fee_back(going.fee(), value, before, amount);
             let lines = vec![ledger::line(&*account, -from_shop), ledger::line(ledger::LEGACY, from_shop)];
             (from_shop, lines)
         }
@@ -452,17 +482,15 @@ async fn return_payment(
     db: &Db,
     outbox: &Outbox,
     session: &mut ClientSession,
-    order: &Order,
-    step: &Step,
-    change: &Change,
+    going: &Going<'_>,
     set: &mut Document,
 ) -> Result<()> {
+    let Going { order, step, change, .. } = *going;
     let paid = db.of::<Payment>().find_one(doc! { "orders": order.id }).session(&mut *session).await?;
-    let is_claim =
-        order.payment.as_ref().and_then(|payment| payment.status.as_deref()) == Some(PaymentInfo::UNVERIFIED);
+    let is_claim = payment_status(order) == Some(PaymentInfo::UNVERIFIED);
     let is_refund = change.wish == Wish::GrantRefund;
     let was_paid = paid.is_some();
-    let amount = refunds::amount(order, value(order, change), &step.back);
+    let amount = going.back();
     // A gateway refuses to return nothing.
     if let Some(payment) = paid.filter(|_| amount > Money::ZERO) {
         let why = if is_refund { "refund" } else { "cancelled" };

@@ -32,6 +32,7 @@ pub(super) async fn create(
     }
     let now = state.clock.now();
     let memory = key.memory("create-withdrawal", shop, &amount, now);
+    let _turn = state.db.turn(shop).await;
     let db = state.db.clone();
     let given = idempotency::once(&state.db, memory, move |session| {
         let db = db.clone();

@@ -1,15 +1,11 @@
 use serde::{Deserialize, Deserializer, Serialize};
-use shared::{
-    clock::iso,
-    model::{WithdrawMethod, Withdrawal},
-    money::Money,
-};
+use shared::{clock::iso, model::Withdrawal, money::Money};
 
 use super::{
     rules::{NotFrom, State},
     store,
 };
-use crate::{error::Refusal, extract::loose};
+use crate::{error::Refusal, extract::loose, shops::wire::WithdrawMethodReply};
 
 /// `POST /api/withDraw/create-withdraw-request`
 #[derive(Deserialize)]
@@ -122,33 +118,8 @@ struct PayeeReply {
     #[serde(rename = "_id")]
     id: String,
     name: String,
-    /// `null` where an old request has none.
-    withdraw_method: Option<BankReply>,
-}
-
-/// Unmasked.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct BankReply {
-    bank_name: String,
-    bank_country: String,
-    bank_swift_code: String,
-    bank_account_number: String,
-    bank_holder_name: String,
-    bank_address: String,
-}
-
-impl From<WithdrawMethod> for BankReply {
-    fn from(method: WithdrawMethod) -> Self {
-        Self {
-            bank_name: method.bank_name,
-            bank_country: method.bank_country,
-            bank_swift_code: method.bank_swift_code,
-            bank_account_number: method.bank_account_number,
-            bank_holder_name: method.bank_holder_name,
-            bank_address: method.bank_address,
-        }
-    }
+    /// Unmasked; `null` where an old request has none.
+    withdraw_method: Option<WithdrawMethodReply>,
 }
 
 impl From<Withdrawal> for PayoutReply {

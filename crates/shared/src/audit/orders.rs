@@ -21,8 +21,6 @@ use crate::{
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Account {
-    #[serde(rename = "_id")]
-    id: Id<Order>,
     #[serde(deserialize_with = "lenient::list")]
     cart: Vec<CartLine>,
     status: Status,
@@ -76,18 +74,17 @@ pub(super) async fn agree(db: &Db, session: &mut ClientSession, audit: &mut Audi
 impl Account {
     fn disagreements(&self, credits: &[LedgerEntry], refunds: &[LedgerEntry]) -> Vec<String> {
         let mut found = Vec::new();
-        let granted = self.refunds.iter().filter(|refund| refund.state == RefundState::Granted);
-        let (mut times, mut returned) =
-            granted.fold((0_usize, Money::ZERO), |(n, sum), refund| (n + 1, sum + refund.amount));
-        // Earlier versions knew of whole refunds only, and kept no record of them.
-        let unrecorded = times == 0 && self.status == Status::RefundSuccess;
         // The old server repeated the checkout's total in each order and froze no rate: nothing to
         // compare with.
         if self.subtotal.is_none() {
             return found;
         }
         let total = self.total;
-        if unrecorded {
+        let granted = self.refunds.iter().filter(|refund| refund.state == RefundState::Granted);
+        let (mut times, mut returned) =
+            granted.fold((0_usize, Money::ZERO), |(n, sum), refund| (n + 1, sum + refund.amount));
+        if times == 0 && self.status == Status::RefundSuccess {
+            // Earlier versions knew of whole refunds only, and kept no record of them.
             (times, returned) = (1, total);
         } else {
             self.refunded_units(returned, &mut found);

@@ -98,18 +98,9 @@ async fn in_orders(
 ///
 /// [`CartLine::count`]: crate::model::CartLine::count
 pub(crate) fn kept() -> Document {
-    let text = doc! { "$eq": [{ "$type": "$cart.count" }, "string"] };
-    let number = doc! { "$switch": {
-        "branches": [
-            { "case": { "$isNumber": "$cart.count" }, "then": "$cart.count" },
-            { "case": text, "then": { "$trim": { "input": "$cart.count" } } },
-        ],
-        "default": 1,
-    } };
-    let number = doc! { "$convert": { "input": number, "to": "double", "onError": 1.0, "onNull": 1.0 } };
     let is_sense = doc! { "$and": [{ "$gte": ["$$count", 1.0] }, { "$lt": ["$$count", WHOLE] }] };
     let count = doc! { "$let": {
-        "vars": { "count": number },
+        "vars": { "count": lenient::number_in("$cart.count") },
         "in": { "$cond": [is_sense, { "$trunc": "$$count" }, 1.0] },
     } };
     doc! { "$subtract": [count, { "$ifNull": ["$cart.refunded", 0] }] }

@@ -2,7 +2,11 @@ use bson::{Bson, Document, doc};
 use futures_util::TryStreamExt as _;
 
 use super::Report;
-use crate::{db::Db, lenient, model::Kind};
+use crate::{
+    db::Db,
+    lenient::{self, whole_in},
+    model::Kind,
+};
 
 /// Mends single fields: each step is one server-side update of the documents that need it.
 pub(super) async fn mend(db: &Db, report: &mut Report) -> anyhow::Result<()> {
@@ -23,7 +27,7 @@ fn steps() -> Vec<(&'static str, Document, Vec<Document>)> {
         steps.extend([
             (listings, stock_is_no_integer(), set("stock", stock().into())),
             (listings, doc! { "reserved": null }, set("reserved", Bson::Int64(0))),
-            (listings, unusable_number("sold_out"), set("sold_out", whole("$sold_out").into())),
+            (listings, unusable_number("sold_out"), set("sold_out", whole_in("$sold_out").into())),
             (listings, no_list("images"), set("images", Bson::Array(Vec::new()))),
         ]);
     }
@@ -58,25 +62,10 @@ fn stock_is_no_integer() -> Document {
     doc! { "stock": { "$not": { "$type": ["int", "long"] } } }
 }
 
-/// The whole number that a field holds as a number or as text; what cannot be read is 0. The same
-/// rule as [`lenient::as_int`], run by the server.
-fn whole(field: &str) -> Document {
-    let number = doc! { "$switch": {
-        "branches": [
-            { "case": { "$isNumber": field }, "then": field },
-            { "case": { "$eq": [{ "$type": field }, "string"] }, "then": { "$trim": { "input": field } } },
-        ],
-        "default": null,
-    } };
-    let number = doc! { "$convert": { "input": number, "to": "double", "onError": 0, "onNull": 0 } };
-    // NaN and infinity are numbers until here; no integer is either.
-    doc! { "$convert": { "input": { "$trunc": number }, "to": "long", "onError": 0_i64, "onNull": 0_i64 } }
-}
-
 /// A shelf cannot hold fewer than none. The old server got below zero by handing out what was not
 /// recorded; kept negative, the next units to come back would vanish into that hole.
 fn stock() -> Document {
-    doc! { "$max": [0_i64, whole("$stock")] }
+    doc! { "$max": [0_i64, whole_in("$stock")] }
 }
 
 /// Hex text of the shop whose order it is, from the first line as the browser sent it.

@@ -25,7 +25,7 @@ use tokio::process::{Child, Command};
 
 use super::client::{Api, api_client};
 use crate::{
-    database::{embedded_options, without_password},
+    database::{Database, without_password},
     embedded::{self, EmbeddedMongo, process},
 };
 
@@ -51,24 +51,9 @@ pub(super) struct Ground {
 impl Ground {
     /// Connects to the deployment's MongoDB. Where that is an embedded one, it is the running one's if it runs.
     pub(super) async fn find(config: &Config) -> anyhow::Result<Self> {
-        let mut embedded = None;
-        let uri = match &config.database_uri {
-            Some(uri) => uri.clone(),
-            None => {
-                let options = embedded_options(config);
-                match embedded::start(options.clone()).await {
-                    Ok(own) => embedded.insert(own).uri().to_owned(),
-                    Err(error) if error.is::<embedded::InUse>() => {
-                        embedded::uri_of_running(&options).ok_or(error)?
-                    }
-                    Err(error) => return Err(error),
-                }
-            }
-        };
+        let Database { db, uri, embedded } = Database::reach(config, "souk-selftest").await?;
         let options = ClientOptions::parse(&uri).await.context("DB_URL cannot be used")?;
         let auth_source = options.credential.and_then(|credential| credential.source);
-        let db = Db::connect(&uri, "souk-selftest").await.context("DB_URL cannot be used")?;
-        db.ping().await.with_context(|| format!("MongoDB at {} does not answer", without_password(&uri)))?;
         Ok(Self { uri, auth_source, db, embedded, mongod: config.mongod.clone() })
     }
 
