@@ -6,6 +6,7 @@ use serde_json::json;
 use shared::{
     config::Secret,
     db::Db,
+    id::Id,
     model::{ROLE_ADMIN, User},
 };
 use tests::{TestApp, legacy, mongo::TestDatabase, people::PASSWORD};
@@ -19,9 +20,9 @@ async fn admins(app: &TestApp) -> Vec<User> {
 }
 
 /// What every node does at its start, with this in its settings.
-async fn appoint(app: &TestApp, email: &str) {
+async fn appoint(app: &TestApp, email: &str, password: &str) {
     let mut config = (*app.config).clone();
-    config.admin = Some((email.to_owned(), Secret::new("battery staple".to_owned())));
+    config.admin = Some((email.to_owned(), Secret::new(password.to_owned())));
     let node = api::App::new(config.into(), app.db.clone(), app.clock.clone()).unwrap();
     api::appoint_administrator(&node).await.unwrap();
 }
@@ -45,15 +46,21 @@ async fn the_administrator_of_the_settings_is_made_once_and_logs_in() {
 }
 
 #[tokio::test]
-async fn an_account_of_that_address_is_promoted_and_keeps_its_password() {
+async fn an_account_of_that_address_is_promoted_if_the_password_is_its_own() {
     let app = TestApp::start().await;
     let root = app.buyer("root").await;
+    // The old server let anybody sign up with any address.
+    appoint(&app, "ROOT@example.com", "battery staple").await;
+    assert_eq!(admins(&app).await.len(), 0);
     root.get(REQUESTS).await.refused(403, "admins_only");
     for _ in 0..2 {
-        appoint(&app, "ROOT@example.com").await;
+        appoint(&app, "ROOT@example.com", PASSWORD).await;
         assert_eq!(admins(&app).await.len(), 1);
     }
     // The session goes on, and is an administrator's from now on.
+    root.get(REQUESTS).await.expect(200);
+    // A password that was changed since is no reason to take it away, nor one to change it back.
+    appoint(&app, "ROOT@example.com", "battery staple").await;
     root.get(REQUESTS).await.expect(200);
     let log_in = |password| {
         let body = json!({ "email": root.email, "password": password });
@@ -70,12 +77,20 @@ async fn nodes_that_start_at_once_make_one_administrator_also_without_the_unique
     let app = TestApp::on(database, &[]).await;
     let indexes = app.db.of::<User>().list_index_names().await.unwrap();
     assert!(!indexes.contains(&"users_email".to_owned()), "{indexes:?}");
-    join_all((0..8).map(|_| appoint(&app, "root@example.com"))).await;
+    let node = &app;
+    let appoint = |email, password| join_all((0..8).map(move |_| appoint(node, email, password)));
+    appoint("root@example.com", "battery staple").await;
     assert_eq!(admins(&app).await.len(), 1);
-    // Of two accounts with one address it is the older.
-    join_all((0..8).map(|_| appoint(&app, "TWIN@private.test"))).await;
+    // Of two accounts with one address it is the one whose password it is.
+    let own = app.inside().hasher.hash("battery staple".to_owned()).await.unwrap();
+    let change = doc! { "$set": { "password": own } };
+    let younger: Id<User> = legacy::TWINS[1].parse().unwrap();
+    app.db.of::<User>().update_one(doc! { "_id": younger }, change).await.unwrap();
+    appoint("TWIN@private.test", "neither of theirs").await;
+    assert_eq!(admins(&app).await.len(), 1);
+    appoint("TWIN@private.test", "battery staple").await;
     let ids: Vec<String> = admins(&app).await.iter().map(|admin| admin.id.hex()).collect();
-    assert!(ids.len() == 2 && ids.contains(&legacy::TWINS[0].to_owned()), "{ids:?}");
+    assert!(ids.len() == 2 && ids.contains(&legacy::TWINS[1].to_owned()), "{ids:?}");
 }
 
 #[tokio::test]

@@ -62,6 +62,31 @@ impl Process {
     }
 }
 
+/// Asks a server for all of these at once, and kills it when three of them are done.
+async fn until_killed_after_three<T>(
+    app: &TestApp,
+    things: impl Iterator<Item = T>,
+    ask: impl Fn(&str, T) -> reqwest::RequestBuilder,
+) {
+    let process = Process::start(app).await;
+    let (sender, mut answered) = tokio::sync::mpsc::unbounded_channel();
+    let calls: Vec<_> = things
+        .map(|thing| {
+            let (request, sender) = (ask(&process.base, thing), sender.clone());
+            tokio::spawn(async move {
+                if request.send().await.is_ok_and(|response| response.status() == 200) {
+                    sender.send(()).ok();
+                }
+            })
+        })
+        .collect();
+    for _ in 0..3 {
+        answered.recv().await.unwrap();
+    }
+    process.kill().await;
+    join_all(calls).await;
+}
+
 async fn shelf(app: &TestApp, seller: &Seller, minor: i64, stock: i64) -> Id<Listing> {
     let listing = Listing {
         id: Id::new(),
@@ -188,24 +213,7 @@ async fn a_server_killed_during_deliveries_moves_units_and_money_together() {
             .bearer_auth(&bob.token)
             .json(&json!({ "status": "Delivered" }))
     };
-    let process = Process::start(&app).await;
-    let (sender, mut answered) = tokio::sync::mpsc::unbounded_channel();
-    let calls: Vec<_> = orders
-        .iter()
-        .map(|order| {
-            let (request, sender) = (deliver(&process.base, order), sender.clone());
-            tokio::spawn(async move {
-                if request.send().await.is_ok_and(|response| response.status() == 200) {
-                    sender.send(()).ok();
-                }
-            })
-        })
-        .collect();
-    for _ in 0..3 {
-        answered.recv().await.unwrap();
-    }
-    process.kill().await;
-    join_all(calls).await;
+    until_killed_after_three(&app, orders.iter().map(String::as_str), deliver).await;
     assert_consistent(&app, &bob, cup).await;
     for order in &orders {
         assert_eq!(insist(deliver(&app.base, order)).await.0, 200);
@@ -239,24 +247,7 @@ async fn a_server_killed_during_refunds_gives_units_and_money_back_together_and_
             .bearer_auth(&bob.token)
             .json(&json!({ "status": "Refund Success" }))
     };
-    let process = Process::start(&app).await;
-    let (sender, mut answered) = tokio::sync::mpsc::unbounded_channel();
-    let calls: Vec<_> = orders
-        .iter()
-        .map(|order| {
-            let (request, sender) = (grant(&process.base, order), sender.clone());
-            tokio::spawn(async move {
-                if request.send().await.is_ok_and(|response| response.status() == 200) {
-                    sender.send(()).ok();
-                }
-            })
-        })
-        .collect();
-    for _ in 0..3 {
-        answered.recv().await.unwrap();
-    }
-    process.kill().await;
-    join_all(calls).await;
+    until_killed_after_three(&app, orders.iter().map(String::as_str), grant).await;
     app.assert_books_balance().await;
     for order in &orders {
         assert_eq!(insist(grant(&app.base, order)).await.0, 200);
@@ -286,25 +277,7 @@ async fn a_server_killed_during_decisions_on_withdrawals_moves_state_money_and_m
         let path = format!("{base}/api/withDraw/update-withdraw-request/{request}");
         client.put(path).bearer_auth(&root.token).json(&json!({ "status": status }))
     };
-    let process = Process::start(&app).await;
-    let (sender, mut answered) = tokio::sync::mpsc::unbounded_channel();
-    let calls: Vec<_> = requests
-        .iter()
-        .enumerate()
-        .map(|request| {
-            let (request, sender) = (decide(&process.base, request), sender.clone());
-            tokio::spawn(async move {
-                if request.send().await.is_ok_and(|response| response.status() == 200) {
-                    sender.send(()).ok();
-                }
-            })
-        })
-        .collect();
-    for _ in 0..3 {
-        answered.recv().await.unwrap();
-    }
-    process.kill().await;
-    join_all(calls).await;
+    until_killed_after_three(&app, requests.iter().enumerate(), decide).await;
     assert_decided(&app, &bob).await;
     for request in requests.iter().enumerate() {
         assert_eq!(insist(decide(&app.base, request)).await.0, 200);

@@ -10,12 +10,12 @@ use tracing::{error, info, warn};
 
 use crate::{accounts::store, state::App};
 
-/// Sees to it that the account of `ADMIN_EMAIL` is an administrator's: one that exists is promoted and
-/// keeps its password, otherwise one is made with `ADMIN_PASSWORD`. Doing it again, also on several
+/// Sees to it that the account of `ADMIN_EMAIL` is an administrator's: one that exists is promoted if
+/// `ADMIN_PASSWORD` is its password, otherwise one is made with it. Doing it again, also on several
 /// nodes at once, changes nothing.
 pub async fn appoint(app: &App) -> anyhow::Result<()> {
     let Some((email, password)) = &app.config.admin else { return Ok(()) };
-    if promote(app, email).await? {
+    if promote(app, email, password.expose()).await? {
         return Ok(());
     }
     let user = User {
@@ -31,7 +31,7 @@ pub async fn appoint(app: &App) -> anyhow::Result<()> {
         Ok(_) => info!(email, "an administrator's account was made, with ADMIN_PASSWORD"),
         Err(failure) if duplicate_key(&failure).is_none() => return Err(failure.into()),
         // Another node was faster, or somebody signed up just now.
-        Err(_) if promote(app, email).await? => {}
+        Err(_) if promote(app, email, password.expose()).await? => {}
         Err(_) => error!(
             email,
             "there is no administrator: the account that was once made for this address has another \
@@ -41,21 +41,31 @@ pub async fn appoint(app: &App) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Makes the account of an address an administrator's; false if there is none.
-async fn promote(app: &App, email: &str) -> anyhow::Result<bool> {
+/// Makes the account of an address an administrator's; false if there is none. The old server let
+/// anybody sign up under any address, so that the account is there does not prove whose it is: its
+/// password does.
+async fn promote(app: &App, email: &str, password: &str) -> anyhow::Result<bool> {
     let accounts = store::of_email::<User>(&app.db, email).await?;
-    // Of legacy duplicates the oldest, which is the one that logs in first.
-    let Some(user) = accounts.first() else { return Ok(false) };
-    if user.blocked {
-        warn!(email, "the account of ADMIN_EMAIL is blocked: nobody can log in to it");
+    if accounts.is_empty() || accounts.iter().any(|user| is_admin(&user.role)) {
+        return Ok(!accounts.is_empty());
     }
-    if !is_admin(&user.role) {
-        store::set_role(&app.db, user.id, ROLE_ADMIN).await?;
-        info!(
-            email,
-            "this account is an administrator's now. It keeps its password: ADMIN_PASSWORD has no effect"
-        );
+    // Legacy duplicates: whichever has this password, as when somebody logs in.
+    for user in accounts {
+        if app.hasher.verify(password.to_owned(), &user.password).await? {
+            if user.blocked {
+                warn!(email, "the account of ADMIN_EMAIL is blocked: nobody can log in to it");
+            }
+            store::set_role(&app.db, user.id, ROLE_ADMIN).await?;
+            info!(email, "this account is an administrator's now");
+            return Ok(true);
+        }
     }
+    error!(
+        email,
+        "no administrator was appointed: there is an account of ADMIN_EMAIL, and ADMIN_PASSWORD is not \
+         its password, so it may be anybody's. Set ADMIN_PASSWORD to that account's password, or \
+         ADMIN_EMAIL to another address"
+    );
     Ok(true)
 }
 

@@ -68,19 +68,11 @@ pub(super) async fn kill_server(
     let load = load(stage).await?;
     let (mut totals, mut differences) = (Totals::default(), Differences::default());
     for kill in 0..kills {
-        let known = Mutex::new(Known::default());
         let (api, moment) = (stage.api()?, Duration::from_micros(chance.below(500_000)));
-        let death = async {
-            tokio::time::sleep(moment).await;
-            let died = stage.kill(0).await;
-            lock(&known).over = true;
-            died
-        };
-        let ((), died) = tokio::join!(load.run(&api, kill, &known, chance), death);
+        let (known, died) = load.run_until(&api, kill, chance, moment, stage.kill(0)).await;
         died?;
         differences.audit(&stage.db, &format!("right after kill {kill}")).await?;
         stage.start(0).await?;
-        let known = known.into_inner().unwrap_or_else(PoisonError::into_inner);
         // It dies without a word: an answer that says that something is wrong would be another matter.
         differences.only(&format!("before kill {kill}"), &known.answers, &["200", "201"]);
         load.recover(stage, kill, known, &mut totals, &mut differences).await?;
@@ -101,17 +93,10 @@ pub(super) async fn kill_database(
         if kill > 0 && kill.is_multiple_of(KILLS_IN_A_ROW) {
             stage.restart_own_mongod().await?;
         }
-        let known = Mutex::new(Known::default());
         let (api, moment) = (stage.api()?, Duration::from_micros(chance.below(600_000)));
-        let death = async {
-            tokio::time::sleep(moment).await;
-            let died = stage.crash_own_mongod();
-            lock(&known).over = true;
-            died
-        };
-        let ((), died) = tokio::join!(load.run(&api, kill, &known, chance), death);
+        let crash = async { stage.crash_own_mongod() };
+        let (known, died) = load.run_until(&api, kill, chance, moment, crash).await;
         stage.own_mongod_is_back(died?).await?;
-        let known = known.into_inner().unwrap_or_else(PoisonError::into_inner);
         differences.only(&format!("around kill {kill}"), &known.answers, &["200", "201", "503 unavailable"]);
         load.recover(stage, kill, known, &mut totals, &mut differences).await?;
     }
@@ -167,6 +152,26 @@ impl Load {
                 api.request(Method::PUT, &path, &self.buyer.token)
             }
         }
+    }
+
+    /// Under load, until something dies at this moment: what the clients know then, and how it died.
+    async fn run_until<T>(
+        &self,
+        api: &Api,
+        kill: u64,
+        chance: &Chance,
+        moment: Duration,
+        death: impl Future<Output = T>,
+    ) -> (Known, T) {
+        let known = Mutex::new(Known::default());
+        let death = async {
+            tokio::time::sleep(moment).await;
+            let died = death.await;
+            lock(&known).over = true;
+            died
+        };
+        let ((), died) = tokio::join!(self.run(api, kill, &known, chance), death);
+        (known.into_inner().unwrap_or_else(PoisonError::into_inner), died)
     }
 
     /// Shoppers and couriers go on until the kill, or until they are not answered as they should be.
