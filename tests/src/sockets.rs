@@ -73,7 +73,16 @@ impl Chat {
         socket.send(&format!("40{auth}")).await;
         let confirmed = socket.packet().await.expect("the connection is confirmed");
         assert!(confirmed.starts_with("40{"), "{confirmed}");
+        let confirmed: Value = serde_json::from_str(&confirmed[2..]).unwrap();
+        socket.pid = confirmed["pid"].as_str().map(str::to_owned);
         socket
+    }
+
+    /// Connects as the JavaScript client does after its connection was lost: with what it was told then.
+    pub async fn come_back(&self, browser: &Browser, lost: &Socket) -> Socket {
+        let cookies = browser.cookie_header();
+        let headers: Vec<_> = cookies.iter().map(|c| ("cookie", c.as_str())).collect();
+        self.connect_with(&headers, Some(lost.memory())).await
     }
 }
 
@@ -91,9 +100,22 @@ pub struct Socket {
     /// Events that came while something else was waited for.
     waiting: VecDeque<(String, Value)>,
     acks: u32,
+    /// What the JavaScript client repeats when it comes back.
+    pub pid: Option<String>,
+    /// The last argument of the last event, if that was a text.
+    pub offset: Option<String>,
 }
 
 impl Socket {
+    /// The `auth` of the JavaScript client when it comes back.
+    pub fn memory(&self) -> Value {
+        let mut memory = json!({ "pid": self.pid.as_ref().expect("a pid in the connection's confirmation") });
+        if let Some(offset) = &self.offset {
+            memory["offset"] = json!(offset);
+        }
+        memory
+    }
+
     /// Opens the transport only: `40` has not been sent yet.
     pub async fn open(address: SocketAddr, headers: &[(&str, &str)]) -> Self {
         let url = format!("ws://{address}/socket.io/?EIO=4&transport=websocket");
@@ -103,7 +125,7 @@ impl Socket {
             request.headers_mut().insert(name, HeaderValue::from_str(value).unwrap());
         }
         let (stream, _) = connect_async(request).await.unwrap();
-        let mut socket = Self { stream, waiting: VecDeque::new(), acks: 0 };
+        let mut socket = Self { stream, waiting: VecDeque::new(), acks: 0, pid: None, offset: None };
         let opened = socket.packet().await.unwrap();
         assert!(opened.starts_with("0{"), "{opened}");
         socket
@@ -156,7 +178,12 @@ impl Socket {
     fn keep(&mut self, packet: &str) {
         let Some(event) = packet.strip_prefix("42") else { panic!("an unexpected packet: {packet}") };
         let event: Value = serde_json::from_str(event).unwrap();
-        assert_eq!(event.as_array().unwrap().len(), 2, "one payload: {packet}");
+        let arguments = event.as_array().unwrap();
+        if let Some(Value::String(offset)) = arguments.last().filter(|_| self.pid.is_some()) {
+            self.offset = Some(offset.clone());
+        }
+        let payloads = if event[0] == "getMessage" && event[2].is_string() { 2 } else { 1 };
+        assert_eq!(arguments.len(), 1 + payloads, "one payload: {packet}");
         self.waiting.push_back((event[0].as_str().unwrap().to_owned(), event[1].clone()));
     }
 

@@ -17,15 +17,15 @@ use socketioxide::{
     SocketIo,
     extract::{AckSender, Extension, SocketRef, TryData},
     handler::ConnectHandler as _,
-    socket::Sid,
+    socket::{DisconnectReason, Sid},
 };
 use tokio::{sync::mpsc, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     App,
+    audience::Seat,
     auth::{self, Handshake},
-    delivery::emit,
     presence, wire,
 };
 
@@ -112,11 +112,14 @@ pub(crate) fn register(io: &SocketIo, app: &Arc<App>, workers: &TaskTracker) {
     let app = Arc::clone(app);
     let connect = move |socket: SocketRef, Extension(gone): Extension<CancellationToken>| {
         // Only now it is connected and may be told anything.
-        if let Some(handshake) = socket.extensions.get::<Handshake>() {
+        if let (Some(handshake), Some(seat)) =
+            (socket.extensions.get::<Handshake>(), socket.extensions.get::<Seat>())
+        {
+            app.audience.join(&socket, &seat, &handshake.people);
             handshake.people.iter().for_each(|person| join(&app, &socket, person));
         }
         if gone.is_cancelled() {
-            app.presence.leave(socket.id);
+            leave(&app, socket.id, true);
         }
         ready(())
     };
@@ -142,14 +145,19 @@ async fn prepare(
     let queue = Arc::new(Queue { jobs, rate: app.config.rate_limits.then(|| Mutex::new(rate)) });
     listen(&socket, &queue);
 
+    let seat = app.audience.expect(&socket, &handshake, &auth);
+    if handshake.bare {
+        handshake.people.extend(seat.announced.iter().cloned());
+    }
     let gone = CancellationToken::new();
     socket.extensions.insert(gone.clone());
     socket.extensions.insert(handshake.clone());
+    socket.extensions.insert(seat);
     socket.on_disconnect({
         let (app, gone) = (Arc::clone(&app), gone.clone());
-        move |socket: SocketRef| {
+        move |socket: SocketRef, reason: DisconnectReason| {
             gone.cancel();
-            app.presence.leave(socket.id);
+            leave(&app, socket.id, reason != DisconnectReason::ClientNSDisconnect);
             ready(())
         }
     });
@@ -179,8 +187,14 @@ fn listen(socket: &SocketRef, queue: &Arc<Queue>) {
 
 /// From now on the socket is told what concerns this person.
 fn join(app: &App, socket: &SocketRef, person: &str) {
-    socket.join(person.to_owned());
+    app.audience.add(socket.id, person);
     app.presence.join(socket.id, person);
+}
+
+/// The socket has ended; if it dropped, its client may come back for what it has missed.
+fn leave(app: &App, sid: Sid, dropped: bool) {
+    app.audience.leave(sid, dropped);
+    app.presence.leave(sid);
 }
 
 /// Does what one socket asks, one thing after the other.
@@ -251,7 +265,7 @@ impl Worker {
             if let Some(socket) = self.io.get_socket(self.sid) {
                 join(&self.app, &socket, person);
                 if socket.extensions.get::<CancellationToken>().is_some_and(|gone| gone.is_cancelled()) {
-                    self.app.presence.leave(self.sid);
+                    leave(&self.app, self.sid, true);
                 }
             }
         }
@@ -323,11 +337,7 @@ impl Worker {
     }
 
     fn tell(&self, people: &[String], event: &str, payload: &impl serde::Serialize) {
-        for person in people {
-            for socket in self.io.within(person.clone()).sockets() {
-                emit(&socket, event, payload);
-            }
-        }
+        people.iter().for_each(|person| self.app.audience.tell(person, event, payload));
     }
 }
 

@@ -6,10 +6,13 @@
 //! concerned by watching the database (`delivery`). Who is online is told in gathered
 //! announcements (`presence`).
 
+mod audience;
 mod auth;
 mod delivery;
 mod handlers;
+mod position;
 mod presence;
+mod replay;
 mod server;
 mod wire;
 
@@ -22,7 +25,7 @@ use shared::{
     db::Db,
 };
 
-use crate::{delivery::Members, presence::Presence};
+use crate::{audience::Audience, delivery::Members, presence::Presence};
 
 pub use server::{Server, serve};
 
@@ -35,6 +38,7 @@ pub struct App {
     accounts: Accounts,
     presence: Presence,
     members: Members,
+    audience: Audience,
     /// The database is being watched: what is stored is delivered at once.
     watching: AtomicBool,
 }
@@ -46,10 +50,11 @@ impl App {
             sessions: Sessions::new(config.jwt_secret.expose(), i64::try_from(config.session_ttl.as_secs())?),
             accounts: Accounts::of(db.clone()),
             db,
-            config,
             clock,
             presence: Presence::default(),
             members: Members::default(),
+            audience: Audience::new(config.replay_window),
+            config,
             watching: AtomicBool::new(false),
         })
     }

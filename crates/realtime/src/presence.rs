@@ -21,7 +21,7 @@ use shared::{
 use socketioxide::{SocketIo, socket::Sid};
 use tokio::sync::Notify;
 
-use crate::{App, delivery::emit, wire};
+use crate::{App, audience::emit, wire};
 
 /// At most one announcement in this time.
 const GATHER: Duration = Duration::from_millis(100);

@@ -58,7 +58,7 @@ pub async fn serve(app: App, listener: TcpListener) -> Server {
     handlers::register(&io, &app, &workers);
 
     let ready = CancellationToken::new();
-    let watch = delivery::watch(Arc::clone(&app), io.clone(), ready.clone());
+    let watch = delivery::watch(Arc::clone(&app), ready.clone());
     let announce = presence::announce(Arc::clone(&app), io.clone());
     let mut tasks = vec![until(&quit, watch), until(&quit, announce)];
     _ = tokio::time::timeout(PATIENCE, ready.cancelled()).await;

@@ -22,6 +22,8 @@ pub(crate) const MESSAGE_SEEN: &str = "messageSeen";
 pub(crate) const GET_USERS: &str = "getUsers";
 /// Server: somebody said something to you.
 pub(crate) const GET_MESSAGE: &str = "getMessage";
+/// Server: how far you have got, for clients that repeat it when they come back.
+pub(crate) const OFFSET: &str = "offset";
 /// Server: what was said last in a conversation of yours.
 pub(crate) const GET_LAST_MESSAGE: &str = "getLastMessage";
 /// Server: a message of yours was seen.

@@ -72,6 +72,7 @@ pub const NAMES: &[&str] = &[
     "DUPLICATE_ORDER_WINDOW",
     "RESERVATION_TTL",
     "PRESENCE_BROADCAST_LIMIT",
+    "REPLAY_WINDOW",
     "RATE_LIMITS",
     "REALTIME_ADAPTER",
     "REDIS_URL",
@@ -272,6 +273,8 @@ pub struct Config {
     pub reservation_ttl: Duration,
     /// Above so many people online, presence goes to contacts only.
     pub presence_broadcast_limit: usize,
+    /// Who drops out of the chat and comes back within this time gets what was said meanwhile.
+    pub replay_window: Duration,
     /// Off for benchmarks.
     pub rate_limits: bool,
     /// See [`RealtimeAdapter`].
@@ -594,6 +597,7 @@ fn assemble<F: Fn(&str) -> Option<String>>(read: &mut Reader<F>) -> Config {
         presence_broadcast_limit: read
             .parsed(&["PRESENCE_BROADCAST_LIMIT"], "a number of people", |v| v.parse().ok())
             .unwrap_or(200),
+        replay_window: read.duration("REPLAY_WINDOW", 120),
         rate_limits: read.switch("RATE_LIMITS", true),
         realtime_adapter: read
             .parsed(&["REALTIME_ADAPTER"], "local, mongodb or redis", |v| match v {

@@ -1,0 +1,392 @@
+//! Who listens: every connected socket with the people it may be told about, how far each has got, and what those who
+//! drop out may still be owed.
+//!
+//! A socket that comes back says where it had got to, if its client can: the CONNECT answer carries a `pid`, and an
+//! event's last argument is an offset; current JavaScript clients repeat both. They are positions in the database's own
+//! order, so any node can serve them, also one that has just started. A client of another kind is taken for the one
+//! that dropped out on this node with the same people, program and address.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use axum::{
+    extract::ConnectInfo,
+    http::{HeaderMap, header},
+};
+use serde::Serialize;
+use serde_json::Value;
+use shared::{auth::digest, id::Id, model::Message};
+use socketioxide::{SendError, SocketError, extract::SocketRef, socket::Sid};
+use tokio::time::Instant;
+
+use crate::{
+    auth::Handshake,
+    position::Position,
+    replay::{Ring, Said},
+    wire,
+};
+
+/// How many dropped sockets are remembered.
+const DROPPED: usize = 20_000;
+
+/// How far ahead of this node a client's position may be: another node may have been faster. Beyond it, it is not of
+/// this database.
+const AHEAD: u32 = 60;
+
+/// How a client is told its offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    /// As one more argument of the event, which handlers in JavaScript do not notice.
+    Argument,
+    /// As an event that nobody listens to: other clients may insist on the number of arguments.
+    Event,
+}
+
+/// What is settled about a socket before its connection is confirmed.
+#[derive(Clone, Debug)]
+pub(crate) struct Seat {
+    /// What the client repeats when it comes back.
+    pub(crate) pid: String,
+    /// People that an unproven connection had announced before it dropped.
+    pub(crate) announced: Vec<String>,
+    position: Position,
+    mark: Mark,
+    kin: Kin,
+}
+
+/// By what a client without a `pid` is known again. None for browsers, which repeat the `pid`, so that a page that is
+/// opened anew is not taken for one that dropped.
+type Kin = Option<String>;
+
+/// A connected socket.
+struct Tab {
+    socket: SocketRef,
+    pid: String,
+    mark: Mark,
+    kin: Kin,
+    place: Mutex<Place>,
+}
+
+struct Place {
+    people: Vec<String>,
+    /// Everything for its people up to here was put into its queue.
+    position: Position,
+    /// Something could not be put there: whatever follows must wait until it comes back.
+    lost: bool,
+}
+
+/// A socket that dropped out and has not come back.
+struct Dropped {
+    pid: String,
+    kin: Kin,
+    people: Vec<String>,
+    position: Position,
+    at: Instant,
+}
+
+/// Everybody who listens on this node.
+pub(crate) struct Audience {
+    window: Duration,
+    state: Mutex<State>,
+}
+
+struct State {
+    ring: Ring,
+    /// Of the newest message handed out.
+    head: Position,
+    /// Whoever connects for the first time is owed nothing before this.
+    floor: Position,
+    tabs: HashMap<Sid, Arc<Tab>>,
+    of: HashMap<String, Vec<Arc<Tab>>>,
+    pids: HashMap<String, Sid>,
+    dropped: VecDeque<Dropped>,
+}
+
+impl Audience {
+    /// Nobody yet. What is said is kept for `window`.
+    pub(crate) fn new(window: Duration) -> Self {
+        let state = State {
+            ring: Ring::new(u32::try_from(window.as_secs()).unwrap_or(u32::MAX)),
+            head: Position::NONE,
+            floor: Position::NONE,
+            tabs: HashMap::new(),
+            of: HashMap::new(),
+            pids: HashMap::new(),
+            dropped: VecDeque::new(),
+        };
+        Self { window, state: Mutex::new(state) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that holds it can panic half way.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The database is being watched from `floor` on, for the first time.
+    pub(crate) fn begin(&self, floor: Position) {
+        let mut state = self.state();
+        if state.floor == Position::NONE {
+            state.floor = floor;
+            for tab in state.tabs.values() {
+                let mut place = tab.place();
+                place.position = place.position.max(floor);
+            }
+        }
+    }
+
+    /// The position of the newest message handed out.
+    pub(crate) fn head(&self) -> Position {
+        self.state().head
+    }
+
+    /// The messages that were handed out lately.
+    pub(crate) fn heard(&self) -> HashSet<Id<Message>> {
+        self.state().ring.messages()
+    }
+
+    /// Finds out where a connection that is about to be confirmed goes on.
+    pub(crate) fn expect(&self, socket: &SocketRef, handshake: &Handshake, auth: &Value) -> Seat {
+        let parts = socket.req_parts();
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
+        let client = Client::of(&parts.headers, peer);
+        let text = |name: &str| auth.get(name).and_then(Value::as_str).unwrap_or_default();
+        let mut state = self.state();
+        state.forget(self.window);
+        let fresh = state.head.max(state.floor);
+        let told = text("pid").split_once('~').and_then(|(position, _)| position.parse::<Position>().ok());
+        let known =
+            told.filter(|told| *told > Position::NONE && told.seconds <= fresh.seconds.saturating_add(AHEAD));
+        if let Some(began) = known {
+            let pid = text("pid").to_owned();
+            let offset = text("offset").parse::<Position>().ok();
+            let dropped = state.take_dropped(|dropped| dropped.pid == pid);
+            return Seat {
+                // Without an offset it has received nothing, whatever was sent.
+                position: offset.unwrap_or(began).max(began),
+                announced: dropped.map(|dropped| dropped.people).unwrap_or_default(),
+                pid,
+                mark: Mark::Argument,
+                kin: None,
+            };
+        }
+        let kin = client.kin();
+        let dropped = kin.as_ref().and_then(|kin| {
+            let mut people = handshake.people.clone();
+            people.sort();
+            state.take_dropped(|dropped| dropped.kin.as_ref() == Some(kin) && dropped.people == people)
+        });
+        let position = dropped.map_or(fresh, |dropped| dropped.position);
+        Seat {
+            pid: format!("{fresh}~{}", Id::<()>::new().hex()),
+            announced: Vec::new(),
+            position,
+            mark: client.mark(),
+            kin,
+        }
+    }
+
+    /// A connection was confirmed: whatever its people have missed follows at once, and then what comes.
+    pub(crate) fn join(&self, socket: &SocketRef, seat: &Seat, people: &[String]) {
+        let tab = Arc::new(Tab {
+            socket: socket.clone(),
+            pid: seat.pid.clone(),
+            mark: seat.mark,
+            kin: seat.kin.clone(),
+            place: Mutex::new(Place { people: Vec::new(), position: seat.position, lost: false }),
+        });
+        let mut state = self.state();
+        // The same client's connection before, which nobody has noticed to be dead.
+        let before = state.pids.insert(seat.pid.clone(), socket.id);
+        if let Some(before) = before.and_then(|sid| state.remove(sid)) {
+            hang_up(&before.socket, "replaced");
+        }
+        state.tabs.insert(socket.id, Arc::clone(&tab));
+        state.add(&tab, people);
+    }
+
+    /// A connection is somebody else's as well.
+    pub(crate) fn add(&self, sid: Sid, person: &str) {
+        let mut state = self.state();
+        if let Some(tab) = state.tabs.get(&sid).cloned() {
+            state.add(&tab, &[person.to_owned()]);
+        }
+    }
+
+    /// A connection has ended; if it dropped, its client may come back.
+    pub(crate) fn leave(&self, sid: Sid, dropped: bool) {
+        let mut state = self.state();
+        let Some(tab) = state.remove(sid) else { return };
+        if state.pids.get(&tab.pid) == Some(&sid) {
+            state.pids.remove(&tab.pid);
+        }
+        let mut place = tab.place();
+        if !dropped || place.people.is_empty() {
+            return;
+        }
+        place.people.sort();
+        if state.dropped.len() >= DROPPED {
+            state.dropped.pop_front();
+        }
+        let (people, position) = (std::mem::take(&mut place.people), place.position);
+        let (pid, kin) = (tab.pid.clone(), tab.kin.clone());
+        state.dropped.push_back(Dropped { pid, kin, people, position, at: Instant::now() });
+    }
+
+    /// Hands out messages that were stored, in order.
+    pub(crate) fn hear(&self, said: Vec<Said>) {
+        let mut state = self.state();
+        for said in said {
+            let said = Arc::new(said);
+            state.head = state.head.max(said.position);
+            if let Some(tabs) = state.of.get(&said.receiver) {
+                tabs.iter().for_each(|tab| tab.hand(&said));
+            }
+            state.ring.push(said);
+        }
+    }
+
+    /// Everything up to here was handed out, whether it concerned anybody or not.
+    pub(crate) fn advance(&self, position: Position) {
+        let mut state = self.state();
+        state.head = state.head.max(position);
+    }
+
+    /// Tells a person's sockets something that is not kept.
+    pub(crate) fn tell(&self, person: &str, event: &str, payload: &impl Serialize) {
+        let tabs = self.state().of.get(person).cloned().unwrap_or_default();
+        tabs.iter().for_each(|tab| emit(&tab.socket, event, payload));
+    }
+}
+
+impl State {
+    fn add(&mut self, tab: &Arc<Tab>, people: &[String]) {
+        let new: Vec<String> = {
+            let mut place = tab.place();
+            let new =
+                people.iter().filter(|person| !place.people.contains(person)).cloned().collect::<Vec<_>>();
+            place.people.extend(new.iter().cloned());
+            new
+        };
+        let position = tab.place().position;
+        for said in self.ring.after(position, &new) {
+            tab.hand(&said);
+        }
+        for person in new {
+            self.of.entry(person).or_default().push(Arc::clone(tab));
+        }
+    }
+
+    fn remove(&mut self, sid: Sid) -> Option<Arc<Tab>> {
+        let tab = self.tabs.remove(&sid)?;
+        for person in &tab.place().people {
+            if let Some(tabs) = self.of.get_mut(person) {
+                tabs.retain(|other| other.socket.id != sid);
+                if tabs.is_empty() {
+                    self.of.remove(person);
+                }
+            }
+        }
+        Some(tab)
+    }
+
+    fn take_dropped(&mut self, wanted: impl Fn(&Dropped) -> bool) -> Option<Dropped> {
+        let found = self.dropped.iter().position(wanted)?;
+        self.dropped.remove(found)
+    }
+
+    fn forget(&mut self, window: Duration) {
+        while self.dropped.front().is_some_and(|oldest| oldest.at.elapsed() > window) {
+            self.dropped.pop_front();
+        }
+    }
+}
+
+impl Tab {
+    fn place(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a message into the socket's queue, unless it was there before.
+    fn hand(&self, said: &Said) {
+        let mut place = self.place();
+        if place.lost || said.position <= place.position {
+            return;
+        }
+        let sent = match self.mark {
+            Mark::Argument => self.socket.emit(wire::GET_MESSAGE, &(&said.payload, &said.offset)),
+            Mark::Event => self
+                .socket
+                .emit(wire::GET_MESSAGE, &said.payload)
+                .and_then(|()| self.socket.emit(wire::OFFSET, &said.offset)),
+        };
+        match sent {
+            Ok(()) => {
+                place.position = said.position;
+                metrics::counter!("chat_messages_delivered_total").increment(1);
+            }
+            Err(failure) => {
+                // What follows would hide what is missing.
+                place.lost = true;
+                drop_slow(&self.socket, &failure);
+            }
+        }
+    }
+}
+
+/// What a handshake tells about the program that made it.
+struct Client<'a> {
+    agent: &'a str,
+    has_origin: bool,
+    address: String,
+}
+
+impl<'a> Client<'a> {
+    fn of(headers: &'a HeaderMap, peer: Option<SocketAddr>) -> Self {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let peer = peer.map(|peer| peer.ip().to_string()).unwrap_or_default();
+        Self {
+            agent: text(header::USER_AGENT.as_str()),
+            has_origin: headers.contains_key(header::ORIGIN),
+            address: format!("{peer} {}", text("x-forwarded-for")),
+        }
+    }
+
+    fn is_browser(&self) -> bool {
+        self.agent.starts_with("Mozilla/")
+    }
+
+    /// JavaScript outside of a browser names itself or sends neither of the two headers; Python's clients send one.
+    fn mark(&self) -> Mark {
+        let bare = self.agent.is_empty() && !self.has_origin;
+        if self.is_browser() || bare || self.agent.starts_with("node") { Mark::Argument } else { Mark::Event }
+    }
+
+    fn kin(&self) -> Kin {
+        (!self.is_browser()).then(|| digest(&format!("{}\n{}", self.agent, self.address)))
+    }
+}
+
+/// Sends an event to one socket. A reader that is too slow to take it is hung up on, so that it comes back and gets
+/// what it has missed.
+pub(crate) fn emit(socket: &SocketRef, event: &str, payload: &(impl Serialize + ?Sized)) {
+    if let Err(failure) = socket.emit(event, payload) {
+        drop_slow(socket, &failure);
+    }
+}
+
+/// Ends the transport, so that the client comes back.
+fn hang_up(socket: &SocketRef, why: &'static str) {
+    metrics::counter!("chat_hang_ups_total", "reason" => why).increment(1);
+    _ = socket.clone().disconnect();
+}
+
+fn drop_slow(socket: &SocketRef, failure: &SendError) {
+    if let SendError::Socket(SocketError::InternalChannelFull) = failure {
+        tracing::info!(socket = %socket.id, "a reader that is too slow is hung up on");
+        hang_up(socket, "slow");
+    }
+}
