@@ -3,6 +3,7 @@
 mod admin;
 mod balance;
 mod books;
+mod chat;
 mod client_quirks;
 mod compat;
 mod contract;

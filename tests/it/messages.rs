@@ -47,10 +47,15 @@ impl Chat {
         read["messages"].as_array().unwrap().iter().map(text).collect()
     }
 
+    fn said_by_socket(&self, text: &str) -> Saying {
+        let (sender, at) = (self.ann.id.hex(), self.app.clock.now());
+        Saying { conversation: self.id, sender, text: text.to_owned(), picture: None, at }
+    }
+
     async fn by_socket(&self, text: &str) -> chat::Recorded {
-        let saying =
-            Saying { conversation: self.id, sender: self.ann.id.hex(), text: text.to_owned(), picture: None };
-        chat::record(&self.app.db, Via::Socket, &saying, self.app.clock.now()).await.unwrap().unwrap()
+        let saying = self.said_by_socket(text);
+        let recorded = chat::record(&self.app.db, Via::Socket, [saying].into()).await.unwrap();
+        recorded.into_iter().next().unwrap().unwrap()
     }
 
     async fn by_rest(&self, text: &str) -> Value {

@@ -10,7 +10,7 @@ use std::{
 use bson::{Document, doc};
 use serde_json::Value;
 use shared::{
-    chat::{self, Saying, Via},
+    chat::{Recorded, Saying},
     model::{Conversation, Message, Shop, Stored as _, User},
 };
 use socketioxide::{
@@ -31,6 +31,9 @@ use crate::{
 
 /// How many events of one socket may wait.
 const QUEUE: usize = 256;
+
+/// How many of them are taken at once, so that a burst is stored together.
+const TOGETHER: usize = 64;
 
 /// How many events a socket may send at once, and how long it takes to earn another: 240 a minute.
 const BURST: u32 = 60;
@@ -211,19 +214,31 @@ struct Worker {
 impl Worker {
     /// Until the socket is gone and everything it had sent is done.
     async fn run(mut self, mut queued: mpsc::Receiver<Job>, gone: CancellationToken) {
+        let mut jobs = Vec::new();
         loop {
-            let job = tokio::select! {
+            let taken = tokio::select! {
                 biased;
-                job = queued.recv() => job,
+                taken = queued.recv_many(&mut jobs, TOGETHER) => taken,
                 () = gone.cancelled(), if !queued.is_closed() => {
                     queued.close();
                     continue;
                 }
             };
-            let Some(job) = job else { return };
-            if let Err(cause) = self.handle(job).await {
-                tracing::warn!(%cause, "a socket's event could not be handled");
+            if taken == 0 {
+                return;
             }
+            let mut sent = Vec::new();
+            for job in jobs.drain(..) {
+                if let Job::Send(payload, ack) = job {
+                    sent.push((payload, ack));
+                    continue;
+                }
+                self.store(std::mem::take(&mut sent)).await;
+                if let Err(cause) = self.handle(job).await {
+                    tracing::warn!(%cause, "a socket's event could not be handled");
+                }
+            }
+            self.store(sent).await;
         }
     }
 
@@ -231,14 +246,8 @@ impl Worker {
         match job {
             Job::AddUser(payload) => self.add_user(&payload).await,
             Job::Send(payload, ack) => {
-                let sent = self.send(payload).await;
-                let receipt = match &sent {
-                    Ok(receipt) => receipt.clone(),
-                    Err(_) => wire::Receipt::refused(FAILED),
-                };
-                // Nothing is sent to a client that has not asked for it, or has gone.
-                _ = ack.send(&receipt);
-                sent.map(drop)
+                self.store(vec![(payload, ack)]).await;
+                Ok(())
             }
             Job::UpdateLast(payload) => self.update_last(payload).await,
             Job::Seen(payload) => self.seen(payload).await,
@@ -280,26 +289,62 @@ impl Worker {
         Ok(())
     }
 
-    async fn send(&mut self, payload: Value) -> mongodb::error::Result<wire::Receipt> {
+    /// Stores messages that came one behind the other, together, and acknowledges them in order.
+    async fn store(&mut self, sent: Vec<(Value, AckSender)>) {
+        let (mut sayings, mut answers) = (Vec::new(), Vec::new());
+        for (payload, ack) in sent {
+            let read = self.read(payload).await.unwrap_or_else(|cause| {
+                tracing::warn!(%cause, "a message could not be looked at");
+                Err(FAILED)
+            });
+            let answer = read.map(|(saying, receiver)| {
+                let pair = (saying.sender.clone(), receiver);
+                sayings.push(saying);
+                pair
+            });
+            answers.push((ack, answer));
+        }
+        metrics::counter!("chat_messages_received_total")
+            .increment(u64::try_from(sayings.len()).unwrap_or_default());
+        let mut outcomes = self.app.recorder.record(sayings).await.into_iter();
+        for (ack, answer) in answers {
+            let receipt = match answer.map(|pair| (pair, outcomes.next())) {
+                Err(why) => wire::Receipt::refused(why),
+                Ok((_, Some(Ok(Some(Recorded { message, .. }))))) => {
+                    wire::Receipt::stored(&message, message.conversation_id)
+                }
+                Ok(((sender, receiver), Some(Ok(None)))) => {
+                    self.app.pairs.forget(&sender, &receiver);
+                    wire::Receipt::refused(NO_CONVERSATION)
+                }
+                Ok((_, failure)) => {
+                    if let Some(Err(cause)) = failure {
+                        tracing::warn!(%cause, "a message could not be stored");
+                    }
+                    wire::Receipt::refused(FAILED)
+                }
+            };
+            // Nothing is sent to a client that has not asked for it, or has gone.
+            _ = ack.send(&receipt);
+        }
+    }
+
+    /// What a client says and to whom, or why it may not.
+    async fn read(
+        &mut self,
+        payload: Value,
+    ) -> mongodb::error::Result<Result<(Saying, String), &'static str>> {
         let said = match wire::SendMessage::read(payload) {
             Ok(said) => said,
-            Err(why) => return Ok(wire::Receipt::refused(why)),
+            Err(why) => return Ok(Err(why)),
         };
         if !self.is(&said.sender_id).await? {
-            return Ok(wire::Receipt::refused(NOT_YOU));
+            return Ok(Err(NOT_YOU));
         }
-        let Some(conversation) = chat::between(&self.app.db, &said.sender_id, &said.receiver_id).await?
-        else {
-            return Ok(wire::Receipt::refused(NO_CONVERSATION));
-        };
-        let saying =
-            Saying { conversation: conversation.id, sender: said.sender_id, text: said.text, picture: None };
-        let recorded = chat::record(&self.app.db, Via::Socket, &saying, self.app.clock.now()).await?;
-        metrics::counter!("chat_messages_received_total").increment(1);
-        Ok(match recorded {
-            Some(recorded) => wire::Receipt::stored(&recorded.message, conversation.id),
-            None => wire::Receipt::refused(NO_CONVERSATION),
-        })
+        let found = self.app.pairs.find(&self.app.db, &said.sender_id, &said.receiver_id).await?;
+        let Some(conversation) = found else { return Ok(Err(NO_CONVERSATION)) };
+        let (sender, text, at) = (said.sender_id, said.text, self.app.clock.now());
+        Ok(Ok((Saying { conversation, sender, text, picture: None, at }, said.receiver_id)))
     }
 
     /// It names neither conversation nor receiver. If it says what was really said last in a

@@ -10,6 +10,7 @@ mod audience;
 mod auth;
 mod delivery;
 mod handlers;
+mod pairs;
 mod position;
 mod presence;
 mod replay;
@@ -20,12 +21,14 @@ use std::sync::{Arc, atomic::AtomicBool};
 
 use shared::{
     auth::{Accounts, Sessions},
+    chat::Recorder,
     clock::Clock,
     config::Config,
     db::Db,
 };
+use tokio::runtime::Handle;
 
-use crate::{audience::Audience, delivery::Members, presence::Presence};
+use crate::{audience::Audience, delivery::Members, pairs::Pairs, presence::Presence};
 
 pub use server::{Server, serve};
 
@@ -39,22 +42,26 @@ pub struct App {
     presence: Presence,
     members: Members,
     audience: Audience,
+    pairs: Pairs,
+    recorder: Arc<Recorder>,
     /// The database is being watched: what is stored is delivered at once.
     watching: AtomicBool,
 }
 
 impl App {
-    /// Puts the state together from the settings.
+    /// Puts the state together from the settings, on the runtime that is to store what is said.
     pub fn new(config: Arc<Config>, db: Db, clock: Clock) -> anyhow::Result<Self> {
         Ok(Self {
             sessions: Sessions::new(config.jwt_secret.expose(), i64::try_from(config.session_ttl.as_secs())?),
             accounts: Accounts::of(db.clone()),
+            recorder: Arc::new(Recorder::new(db.clone(), Handle::try_current()?)),
             db,
             clock,
             presence: Presence::default(),
             members: Members::default(),
             audience: Audience::new(config.replay_window),
             config,
+            pairs: Pairs::default(),
             watching: AtomicBool::new(false),
         })
     }

@@ -1,7 +1,8 @@
 //! The database handle: typed collections, and transactions with bounded retry.
 
-use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, future::Future, pin::Pin, sync::Arc, time::Duration};
 
+use bson::{Document, doc};
 use mongodb::{
     Client, ClientSession, Collection, Database,
     error::{Error, ErrorKind, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT},
@@ -12,6 +13,7 @@ use tracing::debug;
 
 use crate::{
     id::Id,
+    lenient,
     model::{Kind, Listing, Stored},
 };
 
@@ -29,7 +31,7 @@ pub type TxFuture<'s, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send +
 /// How long a transaction is tried before the caller is told to come back later. No number of tries
 /// says as much: while the server is gone each costs a time-out of its own, and on a document that
 /// everybody wants most of them are lost at once.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long to wait for one's turn: where the database hangs, a queue would only add to it.
 const TURN: Duration = Duration::from_secs(1);
@@ -81,7 +83,7 @@ impl Db {
 
     /// Whether the server answers.
     pub async fn ping(&self) -> mongodb::error::Result<()> {
-        self.database.run_command(bson::doc! { "ping": 1 }).await.map(drop)
+        self.database.run_command(doc! { "ping": 1 }).await.map(drop)
     }
 
     /// Runs `body` in a transaction and commits it.
@@ -90,7 +92,16 @@ impl Db {
     /// session it is given, and return every error. It is repeated, with jitter, when the server
     /// says that a conflict or a change of primary undid it; a commit whose answer was lost is
     /// repeated as well. After `PATIENCE` the last error is returned.
-    pub async fn transaction<T, E, F>(&self, mut body: F) -> Result<T, E>
+    pub async fn transaction<T, E, F>(&self, body: F) -> Result<T, E>
+    where
+        F: for<'s> FnMut(&'s mut ClientSession) -> TxFuture<'s, T, E> + Send,
+        E: From<Error> + AsDriverError,
+    {
+        self.transaction_within(PATIENCE, body).await
+    }
+
+    /// The same with another patience, for those who can do something about a conflict.
+    pub(crate) async fn transaction_within<T, E, F>(&self, patience: Duration, mut body: F) -> Result<T, E>
     where
         F: for<'s> FnMut(&'s mut ClientSession) -> TxFuture<'s, T, E> + Send,
         E: From<Error> + AsDriverError,
@@ -115,7 +126,7 @@ impl Db {
             };
             let transient =
                 failure.driver_error().is_some_and(|error| error.contains_label(TRANSIENT_TRANSACTION_ERROR));
-            if !transient || begun.elapsed() >= PATIENCE {
+            if !transient || begun.elapsed() >= patience {
                 return Err(failure);
             }
             debug!(attempt, "transaction conflict, trying again");
@@ -127,9 +138,38 @@ impl Db {
     /// conversation. Nothing depends on it: the database keeps order by itself, and this spares those who
     /// would undo one another's transactions the trouble.
     pub async fn turn<T>(&self, id: Id<T>) -> Option<MutexGuard<'_, ()>> {
-        let [.., last] = id.oid().bytes();
-        let queue = self.queues.get(usize::from(last) % QUEUES)?;
-        tokio::time::timeout(TURN, queue.lock()).await.ok()
+        tokio::time::timeout(TURN, self.queues.get(queue(id))?.lock()).await.ok()
+    }
+
+    /// The same of several, always taken in one order, so that of two who want the same none waits for
+    /// the other in vain. After a while it makes do with those it has.
+    pub async fn turns<T>(&self, ids: impl Iterator<Item = Id<T>>) -> Vec<MutexGuard<'_, ()>> {
+        let wanted: BTreeSet<usize> = ids.map(queue).collect();
+        let until = tokio::time::Instant::now() + TURN;
+        let mut turns = Vec::with_capacity(wanted.len());
+        for queue in wanted.into_iter().filter_map(|queue| self.queues.get(queue)) {
+            match tokio::time::timeout_at(until, queue.lock()).await {
+                Ok(turn) => turns.push(turn),
+                Err(_) => break,
+            }
+        }
+        turns
+    }
+
+    /// Several updates in one round trip, which the driver has only for newer servers: the statements of
+    /// the command `update`. Gives how many documents they matched.
+    pub async fn update_all(
+        &self,
+        session: &mut ClientSession,
+        collection: &str,
+        updates: Vec<Document>,
+    ) -> Result<i64, Error> {
+        let command = doc! { "update": collection, "updates": updates, "ordered": true };
+        let reply = self.database.run_command(command).session(session).await?;
+        if let Ok(errors) = reply.get_array("writeErrors") {
+            return Err(Error::custom(format!("{collection} cannot be updated: {errors:?}")));
+        }
+        Ok(reply.get("n").and_then(lenient::as_int).unwrap_or_default())
     }
 
     /// Lets `read` see everything as of one moment. It may run several times: the server gives a moment
@@ -150,6 +190,12 @@ impl Db {
             }
         }
     }
+}
+
+/// Which queue a document has; several share one.
+fn queue<T>(id: Id<T>) -> usize {
+    let [.., last] = id.oid().bytes();
+    usize::from(last) % QUEUES
 }
 
 /// Whether the server cannot show the moment of a snapshot any more.

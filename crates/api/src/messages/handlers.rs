@@ -53,14 +53,15 @@ pub(super) async fn send(
         None => None,
     };
     let unused = picture.clone();
-    let saying = Saying { conversation, sender, text, picture };
+    let saying: Arc<[Saying]> = Arc::new([Saying { conversation, sender, text, picture, at: now }]);
     let (db, config) = (state.db.clone(), Arc::clone(&state.config));
     let turn = state.db.turn(conversation).await;
     let given = idempotency::once(&state.db, memory, move |session| {
-        let (db, config, saying) = (db.clone(), Arc::clone(&config), saying.clone());
+        let (db, config, saying) = (db.clone(), Arc::clone(&config), Arc::clone(&saying));
         Box::pin(async move {
-            let recorded = chat::record_in(&db, session, Via::Rest, saying, now).await?;
-            wire::sent(&config, &recorded.ok_or(wire::NO_CONVERSATION)?.message)
+            let recorded = chat::record_in(&db, session, Via::Rest, &saying).await?;
+            let recorded = recorded.into_iter().flatten().next().ok_or(wire::NO_CONVERSATION)?;
+            wire::sent(&config, &recorded.message)
         })
     })
     .await;

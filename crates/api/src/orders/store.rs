@@ -7,7 +7,7 @@ use shared::{
     clock::Timestamp,
     db::Db,
     id::Id,
-    lenient::{self, whole_in},
+    lenient::whole_in,
     model::{Kind, Listing, Order, Payment, PaymentInfo, RememberedAnswer, Shop, Status, Stored as _, User},
 };
 
@@ -202,22 +202,6 @@ pub(super) async fn reserve(
             doc! { "q": filter, "u": { "$inc": { "reserved": Bson::Int64(*count) } } }
         })
         .collect();
-    let matched = update_all(db, session, kind.collection(), updates).await?;
+    let matched = db.update_all(session, kind.collection(), updates).await?;
     Ok(usize::try_from(matched) == Ok(reservations.len()))
-}
-
-/// Several updates in one round trip, which the driver has only for newer servers. Gives how many
-/// documents they matched.
-async fn update_all(
-    db: &Db,
-    session: &mut ClientSession,
-    collection: &str,
-    updates: Vec<Document>,
-) -> mongodb::error::Result<i64> {
-    let command = doc! { "update": collection, "updates": updates, "ordered": true };
-    let reply = db.database().run_command(command).session(session).await?;
-    if let Ok(errors) = reply.get_array("writeErrors") {
-        return Err(mongodb::error::Error::custom(format!("{collection} cannot be updated: {errors:?}")));
-    }
-    Ok(reply.get("n").and_then(lenient::as_int).unwrap_or_default())
 }

@@ -1,0 +1,164 @@
+//! Storing in groups: whatever is waiting goes into one transaction.
+//!
+//! A transaction costs several round trips and a flush to the disk, whether it stores one message or a
+//! hundred. While one group is being written, the next one gathers. Groups are written one after the
+//! other, so what a socket has sent stays in order.
+
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::FutureExt as _;
+use mongodb::error::{
+    Error, ErrorKind, Result, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT,
+};
+use tokio::{
+    runtime::Handle,
+    sync::{Mutex, mpsc, oneshot},
+};
+
+use super::{Recorded, Saying, Via, store};
+use crate::db::{self, Db, is_unavailable};
+
+/// As soon as it has so many messages, a group takes no more.
+const GROUP: usize = 256;
+
+/// How long a group is tried whole while others come in between. One message alone is tried as long as
+/// anything else.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// What became of one message; none if it may not be said.
+pub type Outcome = Result<Option<Recorded>>;
+
+/// What this node's sockets have sent and what waits to be stored.
+pub struct Recorder {
+    db: Db,
+    waiting: mpsc::UnboundedSender<Job>,
+    /// Whoever holds this stores what is waiting, for everybody.
+    queue: Mutex<mpsc::UnboundedReceiver<Job>>,
+    /// Somebody holds it, or is about to.
+    led: AtomicBool,
+    runtime: Handle,
+}
+
+struct Job {
+    sayings: Vec<Saying>,
+    answer: oneshot::Sender<Vec<Outcome>>,
+}
+
+impl std::fmt::Debug for Recorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Recorder").finish_non_exhaustive()
+    }
+}
+
+impl Recorder {
+    /// What is stored is stored on `runtime`: the one that outlives those who ask.
+    pub fn new(db: Db, runtime: Handle) -> Self {
+        let (waiting, queue) = mpsc::unbounded_channel();
+        Self { db, waiting, queue: Mutex::new(queue), led: AtomicBool::new(false), runtime }
+    }
+
+    /// Stores what came over a socket together with whatever else is waiting. One outcome for each, in
+    /// the same order. Whoever asked may be given up meanwhile: it is stored all the same.
+    ///
+    /// Whoever finds nobody at it starts the task that stores for all, until nobody waits.
+    pub async fn record(self: &Arc<Self>, sayings: Vec<Saying>) -> Vec<Outcome> {
+        let count = sayings.len();
+        if count == 0 {
+            return Vec::new();
+        }
+        let (answer, answered) = oneshot::channel();
+        // We hold the other end ourselves.
+        _ = self.waiting.send(Job { sayings, answer });
+        if !self.led.swap(true, Ordering::SeqCst) {
+            self.runtime.spawn(Arc::clone(self).lead());
+        }
+        answered.await.unwrap_or_else(|_| {
+            (0..count).map(|_| Err(Error::custom("messages were lost before they were stored"))).collect()
+        })
+    }
+
+    async fn lead(self: Arc<Self>) {
+        loop {
+            // A panic costs those whom it is about, and not those who wait behind them.
+            if AssertUnwindSafe(self.store_all()).catch_unwind().await.is_err() {
+                tracing::error!("messages were lost to a panic before they were stored");
+            }
+            self.led.store(false, Ordering::SeqCst);
+            // Who came after the last look and before that, found somebody at it.
+            // It is waited for, not tried: of two that look at once, neither may rely on the other.
+            let came = !self.queue.lock().await.is_empty();
+            if !came || self.led.swap(true, Ordering::SeqCst) {
+                return;
+            }
+        }
+    }
+
+    /// Stores group after group until nobody waits.
+    async fn store_all(&self) {
+        let mut queue = self.queue.lock().await;
+        loop {
+            let (mut sayings, mut answers) = (Vec::new(), Vec::new());
+            while sayings.len() < GROUP
+                && let Ok(job) = queue.try_recv()
+            {
+                answers.push((job.sayings.len(), job.answer));
+                sayings.extend(job.sayings);
+            }
+            if sayings.is_empty() {
+                return;
+            }
+            let mut outcomes = store(&self.db, sayings).await.into_iter();
+            for (count, answer) in answers {
+                // Nobody waits for it any more: then nobody needs to know.
+                _ = answer.send(outcomes.by_ref().take(count).collect());
+            }
+        }
+    }
+}
+
+/// Stores a group; each message has an outcome of its own.
+///
+/// A group in which one cannot be stored, or one conversation is written by somebody else all the time,
+/// is halved until the others are stored and that one fails alone.
+async fn store(db: &Db, sayings: Vec<Saying>) -> Vec<Outcome> {
+    metrics::histogram!("chat_group_size").record(f64::from(u32::try_from(sayings.len()).unwrap_or(0)));
+    let mut outcomes: Vec<Outcome> = Vec::with_capacity(sayings.len());
+    // The first ones are on top.
+    let mut parts: Vec<Arc<[Saying]>> = vec![sayings.into()];
+    while let Some(part) = parts.pop() {
+        let patience = if part.len() == 1 { db::PATIENCE } else { PATIENCE };
+        match store::record_within(db, Via::Socket, Arc::clone(&part), patience).await {
+            Ok(stored) => outcomes.extend(stored.into_iter().map(Ok)),
+            // That concerns those that are still to come too. And where it is not known whether a part
+            // was stored, it must not be stored again.
+            Err(error) if is_gone(&error) => {
+                let left = part.len() + parts.iter().map(|part| part.len()).sum::<usize>();
+                outcomes.extend((0..left).map(|_| Err(error.clone())));
+                break;
+            }
+            Err(error) if part.len() == 1 => outcomes.push(Err(error)),
+            Err(cause) => {
+                tracing::debug!(%cause, messages = part.len(), "messages could not be stored together");
+                metrics::counter!("chat_groups_halved_total").increment(1);
+                let (first, second) = part.split_at(part.len() / 2);
+                parts.extend([Arc::from(second), Arc::from(first)]);
+            }
+        }
+    }
+    outcomes
+}
+
+/// The database cannot be reached, or was lost in the middle: not merely that others came in between.
+fn is_gone(error: &Error) -> bool {
+    let overtaken = matches!(&*error.kind, ErrorKind::Command(_))
+        && error.contains_label(TRANSIENT_TRANSACTION_ERROR)
+        && !error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT);
+    is_unavailable(error) && !overtaken
+}
