@@ -367,7 +367,7 @@ async fn one_connection_may_be_a_users_and_a_shops() {
 
 #[tokio::test]
 async fn many_who_come_at_once_are_announced_together() {
-    let market = Market::open().await;
+    let market = Market::with(&[("PRESENCE_BROADCAST_LIMIT", "100")]).await;
     let mut bobs = market.chat.connect(&market.bobs).await;
     bobs.online(&[market.bobs.id.hex()]).await;
     let mut sockets = Vec::new();

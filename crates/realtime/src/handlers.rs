@@ -26,6 +26,7 @@ use crate::{
     App,
     audience::Seat,
     auth::{self, Handshake},
+    bus::{self, Word},
     presence, wire,
 };
 
@@ -357,11 +358,9 @@ impl Worker {
         let sender = &last.last_message_id;
         let said = doc! { "members": sender, "lastMessageId": sender, "lastMessage": &last.last_message };
         let found = self.app.db.of::<Conversation>().find_one(said).sort(doc! { "updatedAt": -1 }).await?;
-        self.tell(
-            &found.map(|conversation| conversation.members).unwrap_or_default(),
-            wire::GET_LAST_MESSAGE,
-            &last,
-        );
+        if let Some(conversation) = found {
+            bus::tell(&self.app, &conversation.members, Word::LastMessage(last));
+        }
         Ok(())
     }
 
@@ -376,13 +375,10 @@ impl Worker {
         let Some(message) = self.app.db.of::<Message>().find_one(sent).await? else { return Ok(()) };
         let members = self.app.members.of(&self.app.db, message.conversation_id).await?;
         if members.contains(&seen.receiver_id) && members.contains(&seen.sender_id) {
-            self.tell(std::slice::from_ref(&seen.sender_id), wire::MESSAGE_SENT, &seen);
+            let sender = [seen.sender_id.clone()];
+            bus::tell(&self.app, &sender, Word::MessageSent(seen));
         }
         Ok(())
-    }
-
-    fn tell(&self, people: &[String], event: &str, payload: &impl serde::Serialize) {
-        people.iter().for_each(|person| self.app.audience.tell(person, event, payload));
     }
 }
 

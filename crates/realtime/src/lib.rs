@@ -4,10 +4,11 @@
 //! Who somebody is comes with the handshake (`auth`). What they send is queued for each socket, in
 //! order (`handlers`), and stored; whatever is stored, here or by the API, is delivered to those
 //! concerned by watching the database (`delivery`). Who is online is told in gathered
-//! announcements (`presence`).
+//! announcements (`presence`), over all nodes (`bus`).
 
 mod audience;
 mod auth;
+mod bus;
 mod delivery;
 mod handlers;
 mod pairs;
@@ -28,8 +29,9 @@ use shared::{
 };
 use tokio::runtime::Handle;
 
-use crate::{audience::Audience, delivery::Members, pairs::Pairs, presence::Presence};
+use crate::{audience::Audience, bus::Bus, delivery::Members, pairs::Pairs, presence::Presence};
 
+pub use bus::redis::check_redis;
 pub use server::{Server, serve};
 
 /// The chat server's state.
@@ -40,6 +42,7 @@ pub struct App {
     sessions: Sessions,
     accounts: Accounts,
     presence: Presence,
+    bus: Bus,
     members: Members,
     audience: Audience,
     pairs: Pairs,
@@ -51,13 +54,15 @@ pub struct App {
 impl App {
     /// Puts the state together from the settings, on the runtime that is to store what is said.
     pub fn new(config: Arc<Config>, db: Db, clock: Clock) -> anyhow::Result<Self> {
+        let bus = Bus::new(&config, &db, &clock)?;
         Ok(Self {
             sessions: Sessions::new(config.jwt_secret.expose(), i64::try_from(config.session_ttl.as_secs())?),
             accounts: Accounts::of(db.clone()),
             recorder: Arc::new(Recorder::new(db.clone(), Handle::try_current()?)),
             db,
             clock,
-            presence: Presence::default(),
+            presence: Presence::new(bus.node(), config.node_silence, config.presence_broadcast_limit),
+            bus,
             members: Members::default(),
             audience: Audience::new(config.replay_window),
             config,

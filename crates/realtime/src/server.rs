@@ -20,7 +20,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
-use crate::{App, auth, delivery, handlers, presence};
+use crate::{App, auth, bus, delivery, handlers};
 
 /// How long a shutdown waits for what was received to be stored.
 const GRACE: Duration = Duration::from_secs(10);
@@ -40,6 +40,7 @@ pub struct Server {
     quit: CancellationToken,
     workers: TaskTracker,
     tasks: Vec<JoinHandle<()>>,
+    bus: bus::Running,
 }
 
 /// Starts serving on a bound listener. The database is being watched before the first connection is
@@ -59,8 +60,8 @@ pub async fn serve(app: App, listener: TcpListener) -> Server {
 
     let ready = CancellationToken::new();
     let watch = delivery::watch(Arc::clone(&app), ready.clone());
-    let announce = presence::announce(Arc::clone(&app), io.clone());
-    let mut tasks = vec![until(&quit, watch), until(&quit, announce)];
+    let mut tasks = vec![until(&quit, watch)];
+    let bus = bus::start(&app, &io);
     _ = tokio::time::timeout(PATIENCE, ready.cancelled()).await;
 
     let router = Router::new()
@@ -80,7 +81,7 @@ pub async fn serve(app: App, listener: TcpListener) -> Server {
             tracing::error!(%error, "the chat server's listener failed");
         }
     }));
-    Server { io, quit, workers, tasks }
+    Server { io, quit, workers, tasks, bus }
 }
 
 impl Server {
@@ -91,6 +92,7 @@ impl Server {
         let orderly = async {
             self.io.close().await;
             self.workers.wait().await;
+            self.bus.stop().await;
             for task in self.tasks {
                 _ = task.await;
             }
@@ -98,6 +100,16 @@ impl Server {
         if tokio::time::timeout(GRACE, orderly).await.is_err() {
             tracing::warn!("the chat server was stopped before everything was done");
         }
+    }
+}
+
+impl Server {
+    /// Ends as in a crash: the other nodes are not told. For tests.
+    pub async fn die(self) {
+        self.bus.die();
+        self.quit.cancel();
+        self.tasks.iter().for_each(JoinHandle::abort);
+        self.io.close().await;
     }
 }
 

@@ -281,6 +281,10 @@ pub struct Config {
     pub realtime_adapter: RealtimeAdapter,
     /// Redis, if that is the adapter.
     pub redis_url: Option<String>,
+    /// A chat node that the others do not hear for so long is dead. Not a setting: with less than three
+    /// heartbeats in it people would flicker, with more they would be shown for longer than a dead
+    /// socket's. Tests shorten it.
+    pub node_silence: Duration,
     /// The first administrator: e-mail address, and the password of an account that has to be made.
     pub admin: Option<(String, Secret)>,
     /// Demo data in an empty embedded database.
@@ -596,7 +600,7 @@ fn assemble<F: Fn(&str) -> Option<String>>(read: &mut Reader<F>) -> Config {
         reservation_ttl: read.duration("RESERVATION_TTL", 3 * 86_400),
         presence_broadcast_limit: read
             .parsed(&["PRESENCE_BROADCAST_LIMIT"], "a number of people", |v| v.parse().ok())
-            .unwrap_or(200),
+            .unwrap_or(40),
         replay_window: read.duration("REPLAY_WINDOW", 120),
         rate_limits: read.switch("RATE_LIMITS", true),
         realtime_adapter: read
@@ -606,8 +610,9 @@ fn assemble<F: Fn(&str) -> Option<String>>(read: &mut Reader<F>) -> Config {
                 "redis" => Some(RealtimeAdapter::Redis),
                 _ => None,
             })
-            .unwrap_or(RealtimeAdapter::Local),
+            .unwrap_or(RealtimeAdapter::Mongodb),
         redis_url: read.opt(&["REDIS_URL"]),
+        node_silence: Duration::from_secs(20),
         admin: admin(read),
         demo: read.switch("DEMO", true) && !production,
         log_format: read

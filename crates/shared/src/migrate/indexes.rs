@@ -111,6 +111,8 @@ fn all() -> Vec<(&'static str, Vec<IndexModel>)> {
                 ),
             ],
         ),
+        // What chat nodes tell one another; see `realtime::bus`.
+        ("chatsignals", vec![ttl("chatsignals_ttl", "expiresAt")]),
         (
             "withdraws",
             vec![
