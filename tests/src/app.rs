@@ -186,6 +186,7 @@ fn all_settings(
         ("JWT_SECRET_KEY", "a secret for the tests alone".to_owned()),
         ("BCRYPT_COST", "4".to_owned()),
         ("RATE_LIMITS", "off".to_owned()),
+        ("CHAT_DRAIN", "0".to_owned()),
         ("DEMO", "off".to_owned()),
         ("SOUK_HOME", home.display().to_string()),
         ("SMTP_HOST", mails.address().ip().to_string()),

@@ -5,6 +5,7 @@
 use std::{collections::VecDeque, net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::{SinkExt as _, StreamExt as _};
+use realtime::Limits;
 use serde_json::{Value, json};
 use shared::{config::Config, db::Db};
 use tokio::net::TcpStream;
@@ -33,6 +34,11 @@ impl TestApp {
 
     /// With other settings.
     pub async fn chat_with(&self, change: impl FnOnce(&mut Config)) -> Chat {
+        self.chat_within(Limits::default(), change).await
+    }
+
+    /// With other settings and time limits.
+    pub async fn chat_within(&self, limits: Limits, change: impl FnOnce(&mut Config)) -> Chat {
         let mut config = (*self.config).clone();
         change(&mut config);
         let (uri, clock) = (self.database_uri().to_owned(), self.clock.clone());
@@ -41,7 +47,7 @@ impl TestApp {
             let address = listener.local_addr().unwrap();
             let db = Db::connect(&uri, "souk-realtime").await.unwrap();
             let app = realtime::App::new(Arc::new(config), db, clock).unwrap();
-            (address, realtime::serve(app, listener).await)
+            (address, realtime::serve_within(app, listener, limits).await)
         })
         .await;
         Chat { address, server: Some(server) }

@@ -25,6 +25,7 @@ use tokio::time::Instant;
 
 use crate::{
     auth::Handshake,
+    control::{Control, Why},
     position::Position,
     replay::{Ring, Said},
     wire,
@@ -202,7 +203,7 @@ impl Audience {
         // The same client's connection before, which nobody has noticed to be dead.
         let before = state.pids.insert(seat.pid.clone(), socket.id);
         if let Some(before) = before.and_then(|sid| state.remove(sid)) {
-            hang_up(&before.socket, "replaced");
+            hang_up(&before.socket, Why::Replaced);
         }
         state.tabs.insert(socket.id, Arc::clone(&tab));
         state.add(&tab, people);
@@ -379,14 +380,14 @@ pub(crate) fn emit(socket: &SocketRef, event: &str, payload: &(impl Serialize + 
 }
 
 /// Ends the transport, so that the client comes back.
-fn hang_up(socket: &SocketRef, why: &'static str) {
-    metrics::counter!("chat_hang_ups_total", "reason" => why).increment(1);
-    _ = socket.clone().disconnect();
+fn hang_up(socket: &SocketRef, why: Why) {
+    if let Some(control) = Control::of(socket) {
+        control.hang_up(why);
+    }
 }
 
 fn drop_slow(socket: &SocketRef, failure: &SendError) {
     if let SendError::Socket(SocketError::InternalChannelFull) = failure {
-        tracing::info!(socket = %socket.id, "a reader that is too slow is hung up on");
-        hang_up(socket, "slow");
+        hang_up(socket, Why::Slow);
     }
 }

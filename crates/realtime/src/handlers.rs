@@ -27,6 +27,7 @@ use crate::{
     audience::Seat,
     auth::{self, Handshake},
     bus::{self, Word},
+    control::{Busy, Control},
     presence, wire,
 };
 
@@ -58,7 +59,9 @@ enum Job {
 
 /// The way into a socket's worker.
 struct Queue {
-    jobs: mpsc::Sender<Job>,
+    /// A connection is not closed by us before everything that came over it is done.
+    jobs: mpsc::Sender<(Job, Option<Busy>)>,
+    control: Option<Arc<Control>>,
     rate: Option<Mutex<Rate>>,
 }
 
@@ -69,12 +72,13 @@ impl Queue {
             .as_ref()
             .is_none_or(|rate| rate.lock().unwrap_or_else(PoisonError::into_inner).take(Instant::now()));
         let refused = if in_time {
-            self.jobs.try_send(job).err().map(mpsc::error::TrySendError::into_inner)
+            let busy = self.control.as_ref().map(Control::busy);
+            self.jobs.try_send((job, busy)).err().map(|full| ("queue", full.into_inner().0))
         } else {
-            Some(job)
+            Some(("rate", job))
         };
-        if let Some(job) = refused {
-            metrics::counter!("chat_events_dropped_total").increment(1);
+        if let Some((reason, job)) = refused {
+            metrics::counter!("chat_events_dropped_total", "reason" => reason).increment(1);
             if let Job::Send(_, ack) = job {
                 // A client that has gone needs no answer.
                 _ = ack.send(&wire::Receipt::refused(TOO_MANY));
@@ -146,10 +150,13 @@ async fn prepare(
     }
     let (jobs, queued) = mpsc::channel(QUEUE);
     let rate = Rate { left: BURST, since: Instant::now() };
-    let queue = Arc::new(Queue { jobs, rate: app.config.rate_limits.then(|| Mutex::new(rate)) });
-    listen(&socket, &queue);
-
     let seat = app.audience.expect(&socket, &handshake, &auth);
+    let control = Control::of(&socket);
+    if let Some(control) = &control {
+        control.set_pid(seat.pid.clone());
+    }
+    let queue = Arc::new(Queue { jobs, control, rate: app.config.rate_limits.then(|| Mutex::new(rate)) });
+    listen(&socket, &queue);
     if handshake.bare {
         handshake.people.extend(seat.announced.iter().cloned());
     }
@@ -161,7 +168,9 @@ async fn prepare(
         let (app, gone) = (Arc::clone(&app), gone.clone());
         move |socket: SocketRef, reason: DisconnectReason| {
             gone.cancel();
-            leave(&app, socket.id, reason != DisconnectReason::ClientNSDisconnect);
+            let left = reason == DisconnectReason::ClientNSDisconnect
+                || Control::of(&socket).is_some_and(|control| control.left_for_good());
+            leave(&app, socket.id, !left);
             ready(())
         }
     });
@@ -172,9 +181,10 @@ async fn prepare(
 
 fn listen(socket: &SocketRef, queue: &Arc<Queue>) {
     // An event without a payload, or with one that is no JSON, counts as one with `null`.
-    let on = |event, job: fn(Value) -> Job| {
+    let on = |event: &'static str, job: fn(Value) -> Job| {
         let queue = Arc::clone(queue);
         socket.on(event, move |TryData(payload): TryData<Value>| {
+            came(event);
             queue.offer(job(payload.unwrap_or_default()));
             ready(())
         });
@@ -184,9 +194,18 @@ fn listen(socket: &SocketRef, queue: &Arc<Queue>) {
     on(wire::MESSAGE_SEEN, Job::Seen);
     let queue = Arc::clone(queue);
     socket.on(wire::SEND_MESSAGE, move |TryData(payload): TryData<Value>, ack: AckSender| {
+        came(wire::SEND_MESSAGE);
         queue.offer(Job::Send(payload.unwrap_or_default(), ack));
         ready(())
     });
+    socket.on_fallback(|| {
+        came("other");
+        ready(())
+    });
+}
+
+fn came(event: &'static str) {
+    metrics::counter!("chat_events_received_total", "event" => event).increment(1);
 }
 
 /// From now on the socket is told what concerns this person.
@@ -214,7 +233,7 @@ struct Worker {
 
 impl Worker {
     /// Until the socket is gone and everything it had sent is done.
-    async fn run(mut self, mut queued: mpsc::Receiver<Job>, gone: CancellationToken) {
+    async fn run(mut self, mut queued: mpsc::Receiver<(Job, Option<Busy>)>, gone: CancellationToken) {
         let mut jobs = Vec::new();
         loop {
             let taken = tokio::select! {
@@ -228,8 +247,9 @@ impl Worker {
             if taken == 0 {
                 return;
             }
-            let mut sent = Vec::new();
-            for job in jobs.drain(..) {
+            let (mut sent, mut busy) = (Vec::new(), Vec::new());
+            for (job, mark) in jobs.drain(..) {
+                busy.extend(mark);
                 if let Job::Send(payload, ack) = job {
                     sent.push((payload, ack));
                     continue;
@@ -240,6 +260,7 @@ impl Worker {
                 }
             }
             self.store(sent).await;
+            drop(busy);
         }
     }
 

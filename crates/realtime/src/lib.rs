@@ -6,11 +6,16 @@
 //! concerned by watching the database (`delivery`). Who is online is told in gathered
 //! announcements (`presence`), over all nodes (`bus`).
 
+mod accept;
 mod audience;
 mod auth;
 mod bus;
+mod control;
 mod delivery;
+mod gate;
 mod handlers;
+mod limits;
+mod line;
 mod pairs;
 mod position;
 mod presence;
@@ -32,7 +37,8 @@ use tokio::runtime::Handle;
 use crate::{audience::Audience, bus::Bus, delivery::Members, pairs::Pairs, presence::Presence};
 
 pub use bus::redis::check_redis;
-pub use server::{Server, serve};
+pub use limits::Limits;
+pub use server::{Server, serve, serve_within};
 
 /// The chat server's state.
 pub struct App {

@@ -60,6 +60,28 @@ impl Arrival<'_> {
     }
 }
 
+/// The address of whoever called: the peer, or what trusted proxies say of it. None where that tells
+/// nothing of the caller: a proxy that names nobody, or one on this machine that is not listed as
+/// trusted and would otherwise be everybody.
+pub fn caller<'a>(
+    peer: IpAddr,
+    forwarded_for: impl DoubleEndedIterator<Item = &'a str>,
+    config: &Config,
+) -> Option<IpAddr> {
+    let trusted = |address: IpAddr| config.trusted_proxies.iter().any(|network| network.contains(address));
+    if !trusted(peer) {
+        return Some(peer.to_canonical()).filter(|peer| !peer.is_loopback());
+    }
+    // The last entry was added by the proxy that we see; what comes before one that is not trusted
+    // may be invented.
+    forwarded_for
+        .flat_map(|line| line.split(','))
+        .rev()
+        .map_while(|entry| entry.trim().parse::<IpAddr>().ok())
+        .map(|address| address.to_canonical())
+        .find(|address| !trusted(*address))
+}
+
 /// Whether an origin may read answers and, with cookies, make changes.
 pub fn origin_is_listed(origin: &str, config: &Config) -> bool {
     config.client_origins.iter().any(|listed| listed == origin) || origin_of(&config.public_url) == origin
@@ -129,6 +151,26 @@ mod tests {
         assert!(!Arrival { forwarded: true, ..local }.bare_is_accepted(&config));
         assert!(!Arrival { host: Some("evil.example"), ..local }.bare_is_accepted(&config));
         assert!(!Arrival { peer: Some("10.0.0.1".parse().unwrap()), ..local }.bare_is_accepted(&config));
+    }
+
+    #[test]
+    fn the_caller_is_the_last_one_that_no_trusted_proxy_made_up() {
+        let behind = config(&[("TRUSTED_PROXIES", "127.0.0.1, 10.0.0.0/8")]);
+        let bare = config(&[]);
+        for (config, peer, forwarded, expected) in [
+            (&bare, "192.0.2.1", &["198.51.100.7"][..], Some("192.0.2.1")),
+            (&bare, "127.0.0.1", &["198.51.100.7"], None),
+            (&bare, "::ffff:127.0.0.1", &[], None),
+            (&behind, "127.0.0.1", &["198.51.100.7"], Some("198.51.100.7")),
+            (&behind, "127.0.0.1", &["203.0.113.9, 198.51.100.7, 10.1.1.1"], Some("198.51.100.7")),
+            (&behind, "127.0.0.1", &["203.0.113.9", "198.51.100.7"], Some("198.51.100.7")),
+            (&behind, "127.0.0.1", &[], None),
+            (&behind, "127.0.0.1", &["203.0.113.9, nonsense"], None),
+            (&behind, "192.0.2.1", &["198.51.100.7"], Some("192.0.2.1")),
+        ] {
+            let found = caller(peer.parse().unwrap(), forwarded.iter().copied(), config);
+            assert_eq!(found.map(|address| address.to_string()).as_deref(), expected, "{peer} {forwarded:?}");
+        }
     }
 
     #[test]

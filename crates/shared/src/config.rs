@@ -73,6 +73,9 @@ pub const NAMES: &[&str] = &[
     "RESERVATION_TTL",
     "PRESENCE_BROADCAST_LIMIT",
     "REPLAY_WINDOW",
+    "CHAT_CONNECTIONS_MAX",
+    "CHAT_CONNECTIONS_PER_ADDRESS",
+    "CHAT_DRAIN",
     "RATE_LIMITS",
     "REALTIME_ADAPTER",
     "REDIS_URL",
@@ -275,6 +278,12 @@ pub struct Config {
     pub presence_broadcast_limit: usize,
     /// Who drops out of the chat and comes back within this time gets what was said meanwhile.
     pub replay_window: Duration,
+    /// So many chat connections are open at most.
+    pub chat_connections_max: usize,
+    /// So many of them from one address.
+    pub chat_connections_per_address: usize,
+    /// Over this time the chat connections are given up when the server stops.
+    pub chat_drain: Duration,
     /// Off for benchmarks.
     pub rate_limits: bool,
     /// See [`RealtimeAdapter`].
@@ -434,6 +443,10 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
     fn duration(&mut self, name: &'static str, default_seconds: u64) -> Duration {
         self.parsed(&[name], "a time such as 90d, 12h, 30m, 45s or a number of seconds", parse_duration)
             .unwrap_or(Duration::from_secs(default_seconds))
+    }
+
+    fn count(&mut self, name: &'static str, default: usize) -> usize {
+        self.parsed(&[name], "a number above 0", |v| v.parse().ok().filter(|n| *n > 0)).unwrap_or(default)
     }
 
     fn url(&mut self, names: &[&'static str], default: &str) -> String {
@@ -602,6 +615,9 @@ fn assemble<F: Fn(&str) -> Option<String>>(read: &mut Reader<F>) -> Config {
             .parsed(&["PRESENCE_BROADCAST_LIMIT"], "a number of people", |v| v.parse().ok())
             .unwrap_or(40),
         replay_window: read.duration("REPLAY_WINDOW", 120),
+        chat_connections_max: read.count("CHAT_CONNECTIONS_MAX", 20_000),
+        chat_connections_per_address: read.count("CHAT_CONNECTIONS_PER_ADDRESS", 400),
+        chat_drain: read.duration("CHAT_DRAIN", 5),
         rate_limits: read.switch("RATE_LIMITS", true),
         realtime_adapter: read
             .parsed(&["REALTIME_ADAPTER"], "local, mongodb or redis", |v| match v {
