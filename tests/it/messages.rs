@@ -67,6 +67,12 @@ async fn stored(browser: &Browser, body: &Value) -> Value {
     browser.post(SEND).json(body).await.expect(201)["message"].clone()
 }
 
+/// A message as lists have it that nobody has seen.
+fn as_listed(mut message: Value) -> Value {
+    message["seen"] = false.into();
+    message
+}
+
 #[tokio::test]
 async fn both_members_write_and_read_oldest_first() {
     let chat = Chat::start().await;
@@ -75,9 +81,10 @@ async fn both_members_write_and_read_oldest_first() {
     assert_eq!(first["conversationId"], chat.id.hex());
     assert!(first.get("images").is_none() && first.get("pairing").is_none(), "{first}");
     let second = stored(&chat.bobs, &chat.saying(chat.bobs.id, "Very")).await;
+    let listed = [first, second].map(as_listed);
     for browser in [&chat.ann.browser, &chat.bobs.browser] {
         let read = browser.get(&chat.path()).await.expect(201);
-        assert_eq!(read["messages"], json!([first, second]));
+        assert_eq!(read["messages"], json!(listed));
     }
 }
 
@@ -248,7 +255,7 @@ async fn a_picture_is_stored_with_its_message_and_shown_to_both() {
     let alone = chat.ann.post(SEND).form(form("")).await.expect(201)["message"].clone();
     assert_eq!(alone["text"], "");
     let read = chat.bobs.get(&chat.path()).await.expect(201);
-    assert_eq!(read["messages"], json!([with_text, alone]));
+    assert_eq!(read["messages"], json!([as_listed(with_text), as_listed(alone.clone())]));
     let url = alone["images"]["url"].as_str().unwrap();
     let picture = reqwest::get(url).await.unwrap();
     assert_eq!(picture.status(), 200);
@@ -262,4 +269,138 @@ async fn a_picture_is_stored_with_its_message_and_shown_to_both() {
         .form(text.text("conversationId", chat.id).text("sender", chat.ann.id))
         .await
         .expect(415);
+}
+
+/// What a member has not read yet, as their list of conversations says.
+async fn unread(chat: &Chat) -> [i64; 2] {
+    let lists = [
+        chat.ann.get(&format!("/api/conversation/get-all-conversation-user/{}", chat.ann.id)).await,
+        chat.bobs.get(&format!("/api/conversation/get-all-conversation-seller/{}", chat.bobs.id)).await,
+    ];
+    lists.map(|list| list.expect(201)["conversations"][0]["unreadCount"].as_i64().unwrap())
+}
+
+async fn seen(chat: &Chat) -> Vec<bool> {
+    let read = chat.ann.get(&chat.path()).await.expect(201);
+    read["messages"].as_array().unwrap().iter().map(|message| message["seen"].as_bool().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn what_was_not_read_is_counted_for_each_and_marked_as_seen_up_to_a_message() {
+    let chat = Chat::start().await;
+    let path = format!("/api/messages/mark-as-seen/{}", chat.id);
+    assert_eq!(unread(&chat).await, [0, 0]);
+    let mut ids = Vec::new();
+    for i in 0..4 {
+        ids.push(chat.by_rest(&format!("{i}")).await["_id"].clone());
+    }
+    // Announced once more over the socket, it is still one.
+    assert!(chat.by_socket("3").await.paired);
+    chat.by_socket("4").await;
+    stored(&chat.bobs, &chat.saying(chat.bobs.id, "answer")).await;
+    assert_eq!(unread(&chat).await, [1, 5]);
+    assert_eq!(seen(&chat).await, [false; 6]);
+
+    let bobs = |message: &Value| json!({ "reader": chat.bobs.id.hex(), "messageId": message });
+    let marked = chat.bobs.put(&path).json(&bobs(&ids[1])).await.expect(200);
+    assert_eq!(marked, json!({ "success": true, "conversationId": chat.id.hex(), "unreadCount": 3 }));
+    assert_eq!(unread(&chat).await, [1, 3]);
+    assert_eq!(seen(&chat).await, [true, true, false, false, false, false]);
+    // It does not move back.
+    let back = chat.bobs.put(&path).json(&bobs(&ids[0])).await.expect(200);
+    assert_eq!(back["unreadCount"], 3);
+
+    let all = json!({ "reader": chat.bobs.id.hex() });
+    assert_eq!(chat.bobs.put(&path).json(&all).await.expect(200)["unreadCount"], 0);
+    assert_eq!(unread(&chat).await, [1, 0]);
+    assert_eq!(seen(&chat).await, [true, true, true, true, true, false]);
+    chat.by_rest("one more").await;
+    assert_eq!(unread(&chat).await, [1, 1]);
+    assert_eq!(seen(&chat).await, [true, true, true, true, true, false, false]);
+}
+
+#[tokio::test]
+async fn nobody_else_marks_as_seen_and_bad_input_is_refused_in_words() {
+    let chat = Chat::start().await;
+    let path = format!("/api/messages/mark-as-seen/{}", chat.id);
+    let message = chat.by_rest("hello").await["_id"].clone();
+    let bobs = json!({ "reader": chat.bobs.id.hex(), "messageId": message });
+    chat.app.browser().put(&path).json(&bobs).await.refused(401, "unauthenticated");
+    chat.ann.put(&path).json(&bobs).await.refused(403, "not_yours");
+    let eve = chat.app.buyer("eve").await;
+    eve.put(&path).json(&bobs).await.refused(403, "not_yours");
+    eve.put(&path).json(&json!({ "reader": eve.id.hex() })).await.refused(403, "not_a_member");
+
+    let nowhere = format!("/api/messages/mark-as-seen/{}", Id::<()>::new());
+    chat.bobs.put(&nowhere).json(&bobs).await.refused(404, "conversation_not_found");
+    let unknown = json!({ "reader": chat.bobs.id.hex(), "messageId": Id::<()>::new().hex() });
+    chat.bobs.put(&path).json(&unknown).await.refused(404, "message_not_found");
+    for bad in [
+        json!({}),
+        json!({ "reader": "undefined" }),
+        json!({ "reader": { "$ne": null } }),
+        json!({ "reader": chat.bobs.id.hex(), "messageId": "x" }),
+        json!({ "reader": chat.bobs.id.hex(), "messageId": { "$gt": "" } }),
+    ] {
+        chat.bobs.put(&path).json(&bad).await.expect(400);
+    }
+    chat.bobs.put("/api/messages/mark-as-seen/undefined").json(&bobs).await.expect(400);
+    assert_eq!(unread(&chat).await, [0, 1]);
+}
+
+#[tokio::test]
+async fn counts_are_right_however_fast_is_said_and_read() {
+    let chat = Chat::start().await;
+    let (chat, path) = (&chat, &format!("/api/messages/mark-as-seen/{}", chat.id));
+    let says = async |by: &Browser, id: Id<()>, word: &str| {
+        for i in 0..25 {
+            stored(by, &chat.saying(id, &format!("{word} {i}"))).await;
+        }
+    };
+    let reads = async |by: &Browser, id: Id<()>| {
+        for _ in 0..25 {
+            by.put(path).json(&json!({ "reader": id.hex() })).await.expect(200);
+        }
+    };
+    let sockets = async {
+        for i in 0..25 {
+            chat.by_socket(&format!("socket {i}")).await;
+        }
+    };
+    let (ann, bobs) = (chat.ann.id.cast(), chat.bobs.id.cast());
+    tokio::join!(
+        says(&chat.ann, ann, "ann"),
+        says(&chat.bobs, bobs, "bobs"),
+        sockets,
+        reads(&chat.ann, ann),
+        reads(&chat.bobs, bobs),
+    );
+    let conversation =
+        chat.app.db.of::<Conversation>().find_one(doc! { "_id": chat.id }).await.unwrap().unwrap();
+    for member in [ann.hex(), bobs.hex()] {
+        let mut left = doc! { "conversationId": chat.id.hex(), "sender": { "$ne": &member } };
+        if let Some(mark) = conversation.reads.get(&member) {
+            left.insert("createdAt", doc! { "$gt": *mark });
+        }
+        let left = chat.app.db.raw::<Document>("messages").count_documents(left).await.unwrap();
+        assert_eq!(u64::try_from(conversation.unread_of(&member)).unwrap(), left);
+    }
+    // And all of it once read is nothing.
+    reads(&chat.bobs, bobs).await;
+    reads(&chat.ann, ann).await;
+    assert_eq!(unread(chat).await, [0, 0]);
+}
+
+#[tokio::test]
+async fn a_conversation_of_the_old_server_has_nothing_unread_whatever_stands_in_it() {
+    let chat = Chat::start().await;
+    let junk = doc! { "$set": { "unread": 7, "reads": "x", "lastSeen": [1] } };
+    chat.app.db.raw::<Document>("conversations").update_one(doc! {}, junk).await.unwrap();
+    assert_eq!(unread(&chat).await, [0, 0]);
+    chat.by_rest("hello").await;
+    assert_eq!(unread(&chat).await, [0, 1]);
+    let all = json!({ "reader": chat.bobs.id.hex() });
+    let path = format!("/api/messages/mark-as-seen/{}", chat.id);
+    assert_eq!(chat.bobs.put(&path).json(&all).await.expect(200)["unreadCount"], 0);
+    assert_eq!(seen(&chat).await, [true]);
 }

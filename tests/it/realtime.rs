@@ -444,6 +444,17 @@ async fn a_seen_message_is_reported_to_its_sender_by_its_receiver_only() {
     let truth = seen(&second, market.bobs.id.hex());
     bobs.emit("messageSeen", &truth).await;
     assert_eq!(ann.next("messageSent").await, truth);
+    // The first one was seen with it. What is seen over REST is reported too, and on another node.
+    bobs.emit("messageSeen", &seen(&first, market.bobs.id.hex())).await;
+    let other = market.app.chat().await;
+    let mut elsewhere = other.connect(&market.ann).await;
+    let third = ann.ask("sendMessage", &market.said("third")).await["messageId"].clone();
+    let path = format!("/api/messages/mark-as-seen/{}", market.conversation);
+    let all = json!({ "reader": market.bobs.id.hex() });
+    assert_eq!(market.bobs.put(&path).json(&all).await.expect(200)["unreadCount"], 0);
+    for socket in [&mut ann, &mut elsewhere] {
+        assert_eq!(socket.next("messageSent").await, seen(&third, market.bobs.id.hex()));
+    }
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use std::{
 use bson::{Document, doc};
 use serde_json::Value;
 use shared::{
-    chat::{Recorded, Saying},
+    chat::{self, Recorded, Saying},
     model::{Conversation, Message, Shop, Stored as _, User},
 };
 use socketioxide::{
@@ -385,20 +385,18 @@ impl Worker {
         Ok(())
     }
 
-    /// The receiver of a message tells its sender that it was seen.
+    /// The receiver of a message has seen it, and what was said before it. Its sender is told once that is
+    /// stored, on whichever node.
     async fn seen(&mut self, payload: Value) -> mongodb::error::Result<()> {
         let Some(seen) = wire::read::<wire::MessageSeen>(payload) else { return Ok(()) };
         let Some(id) = wire::id::<Message>(&seen.message_id) else { return Ok(()) };
-        if !self.is(&seen.receiver_id).await? {
+        if seen.sender_id == seen.receiver_id || !self.is(&seen.receiver_id).await? {
             return Ok(());
         }
         let sent = doc! { "_id": id, "sender": &seen.sender_id };
         let Some(message) = self.app.db.of::<Message>().find_one(sent).await? else { return Ok(()) };
-        let members = self.app.members.of(&self.app.db, message.conversation_id).await?;
-        if members.contains(&seen.receiver_id) && members.contains(&seen.sender_id) {
-            let sender = [seen.sender_id.clone()];
-            bus::tell(&self.app, &sender, Word::MessageSent(seen));
-        }
+        let (reader, now) = (&seen.receiver_id, self.app.clock.now());
+        chat::mark_seen(&self.app.db, message.conversation_id, reader, Some(id), now).await?;
         Ok(())
     }
 }

@@ -4,6 +4,8 @@
 //! it casts the way the old server did on reading, or falls back to the field's default. Writing is
 //! strict, so nothing of the kind is added.
 
+use std::collections::BTreeMap;
+
 use bson::{Bson, Document, doc};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
@@ -84,6 +86,28 @@ pub fn opt_document<'de, T: DeserializeOwned, D: Deserializer<'de>>(d: D) -> Res
 /// An embedded document; one that is missing or does not fit is the default.
 pub fn document<'de, T: DeserializeOwned + Default, D: Deserializer<'de>>(d: D) -> Result<T, D::Error> {
     opt_document(d).map(Option::unwrap_or_default)
+}
+
+/// Counts by name; what is no count is left out.
+pub fn counts<'de, D: Deserializer<'de>>(d: D) -> Result<BTreeMap<String, i64>, D::Error> {
+    map(d, |value| as_int(value).filter(|count| *count >= 0))
+}
+
+/// Moments by name; what is none is left out.
+pub fn dates<'de, D: Deserializer<'de>>(d: D) -> Result<BTreeMap<String, Timestamp>, D::Error> {
+    map(d, as_date)
+}
+
+fn map<'de, T, D: Deserializer<'de>>(
+    d: D,
+    read: impl Fn(&Bson) -> Option<T>,
+) -> Result<BTreeMap<String, T>, D::Error> {
+    Ok(match Bson::deserialize(d)? {
+        Bson::Document(document) => {
+            document.into_iter().filter_map(|(name, value)| Some((name, read(&value)?))).collect()
+        }
+        _ => BTreeMap::new(),
+    })
 }
 
 /// See [`text`].

@@ -45,7 +45,8 @@ pub(super) async fn of_user(buyer: Buyer, id: AnyPathId<User>, state: State) -> 
     if id.0 != Some(buyer.0) {
         return Err(wire::NOT_YOURS.into());
     }
-    Ok(wire::list(&store::of_member(&state.db, &buyer.0.hex()).await?))
+    let member = buyer.0.hex();
+    Ok(wire::list(&store::of_member(&state.db, &member).await?, &member))
 }
 
 /// `GET /api/conversation/get-all-conversation-seller/{id}`: a shop's own conversations, the
@@ -54,7 +55,8 @@ pub(super) async fn of_shop(seller: Seller, id: AnyPathId<Shop>, state: State) -
     if id.0 != Some(seller.0) {
         return Err(wire::NOT_YOURS.into());
     }
-    Ok(wire::list(&store::of_member(&state.db, &seller.0.hex()).await?))
+    let member = seller.0.hex();
+    Ok(wire::list(&store::of_member(&state.db, &member).await?, &member))
 }
 
 /// `PUT /api/conversation/update-last-message/{id}`: what was said last, for clients that say so.

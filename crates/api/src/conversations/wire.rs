@@ -77,9 +77,17 @@ struct ConversationReply<'a> {
     updated_at: String,
     #[serde(rename = "__v")]
     version: i64,
+    /// For whoever asks, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unread_count: Option<i64>,
 }
 
 impl<'a> ConversationReply<'a> {
+    /// As one of the members sees it.
+    fn to(conversation: &'a Conversation, member: &str) -> Self {
+        Self { unread_count: Some(conversation.unread_of(member)), ..Self::of(conversation) }
+    }
+
     fn of(conversation: &'a Conversation) -> Self {
         let made: Timestamp = conversation.created_at.unwrap_or_else(|| conversation.id.made_at());
         Self {
@@ -91,6 +99,7 @@ impl<'a> ConversationReply<'a> {
             created_at: iso(made),
             updated_at: iso(conversation.updated_at.unwrap_or(made)),
             version: conversation.version,
+            unread_count: None,
         }
     }
 }
@@ -126,7 +135,7 @@ pub(super) fn changed(conversation: &Conversation) -> HttpResponse {
 }
 
 /// 201, likewise.
-pub(super) fn list(conversations: &[Conversation]) -> HttpResponse {
-    let conversations = conversations.iter().map(ConversationReply::of).collect();
+pub(super) fn list(conversations: &[Conversation], member: &str) -> HttpResponse {
+    let conversations = conversations.iter().map(|one| ConversationReply::to(one, member)).collect();
     HttpResponse::Created().json(Many { success: true, conversations })
 }

@@ -11,7 +11,7 @@ use super::{store, wire};
 use crate::{
     conversations,
     error::{Error, Result},
-    extract::{AnyPathId, Json},
+    extract::{AnyPathId, Json, PathId},
     idempotency::{self, Given, Key},
     identity::Caller,
     media::{self, CheckedImage, Folder, Form, FormLimits},
@@ -98,13 +98,32 @@ pub(super) async fn list(
     state: State,
 ) -> Result<impl Responder> {
     caller.act_as_anybody()?;
-    let Some(id) = id.0 else { return Ok(wire::list(&state.config, &[])) };
+    let nothing = || Ok(wire::list(&state.config, &Conversation::default(), &[]));
+    let Some(id) = id.0 else { return nothing() };
     let Some(conversation) = conversations::store::find(&state.db, id).await? else {
-        return Ok(wire::list(&state.config, &[]));
+        return nothing();
     };
     let own = [caller.user.map(Id::hex), caller.shop.map(Id::hex)];
     if !caller.is_accepted_bare() && !own.iter().flatten().any(|id| conversation.members.contains(id)) {
         return Err(Error::from(wire::NOT_A_MEMBER));
     }
-    Ok(wire::list(&state.config, &store::of_conversation(&state.db, id).await?))
+    Ok(wire::list(&state.config, &conversation, &store::of_conversation(&state.db, id).await?))
+}
+
+/// `PUT /api/messages/mark-as-seen/{id}`: a member has seen what the other has said in a conversation, up
+/// to a message or all of it.
+pub(super) async fn mark_as_seen(
+    caller: Caller,
+    id: PathId<Conversation>,
+    body: Json<wire::Seen>,
+    state: State,
+) -> Result<impl Responder> {
+    let (reader, message) = body.0.checked()?;
+    caller.act_as_member(&reader)?;
+    let conversation = conversations::store::find(&state.db, *id).await?.ok_or(wire::NO_CONVERSATION)?;
+    if !conversation.members.contains(&reader) {
+        return Err(Error::from(wire::NOT_A_MEMBER));
+    }
+    let seen = chat::mark_seen(&state.db, *id, &reader, message, state.clock.now()).await?;
+    Ok(wire::seen(&seen.ok_or(wire::NO_MESSAGE)?, &reader))
 }

@@ -4,8 +4,12 @@ mod handlers;
 mod store;
 mod wire;
 
-use crate::routes::{Route, get, post};
+use crate::routes::{Route, get, post, put};
 
 pub(crate) fn routes() -> Vec<Route> {
-    vec![post("/create-new-message", handlers::send), get("/get-all-messages/{id}", handlers::list)]
+    vec![
+        post("/create-new-message", handlers::send),
+        get("/get-all-messages/{id}", handlers::list),
+        put("/mark-as-seen/{id}", handlers::mark_as_seen),
+    ]
 }

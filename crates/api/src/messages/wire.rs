@@ -18,6 +18,8 @@ pub(super) const NO_CONVERSATION: Refusal =
     Refusal::not_found("conversation_not_found", "There is no such conversation");
 pub(super) const NOT_A_MEMBER: Refusal =
     Refusal::forbidden("not_a_member", "Only the two members of a conversation may do this");
+pub(super) const NO_MESSAGE: Refusal =
+    Refusal::not_found("message_not_found", "There is no such message in this conversation");
 
 /// What somebody says, and where.
 #[derive(Deserialize)]
@@ -50,6 +52,23 @@ impl NewMessage {
     }
 }
 
+/// Who has read, and the last message they have read: none is the newest.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Seen {
+    reader: Option<String>,
+    message_id: Option<String>,
+}
+
+impl Seen {
+    /// Reader and message.
+    pub(super) fn checked(self) -> Result<(String, Option<Id<Message>>)> {
+        let reader = id::<()>("reader", self.reader.as_deref())?.hex();
+        let message = self.message_id.as_deref().map(|text| id("messageId", Some(text))).transpose()?;
+        Ok((reader, message))
+    }
+}
+
 fn id<T>(field: &str, text: Option<&str>) -> Result<Id<T>> {
     text.and_then(|text| text.parse().ok())
         .ok_or_else(|| Error::field(field, "must be an id of 24 hexadecimal digits"))
@@ -69,6 +88,9 @@ struct MessageReply<'a> {
     updated_at: String,
     #[serde(rename = "__v")]
     version: i64,
+    /// The other member has read it. In lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seen: Option<bool>,
 }
 
 impl<'a> MessageReply<'a> {
@@ -84,6 +106,7 @@ impl<'a> MessageReply<'a> {
             created_at: iso(made),
             updated_at: iso(message.updated_at.unwrap_or(made)),
             version: message.version,
+            seen: None,
         }
     }
 }
@@ -106,7 +129,27 @@ pub(super) fn sent(config: &Config, message: &Message) -> Result<Answer> {
 }
 
 /// 201, as it always was, although nothing is created.
-pub(super) fn list(config: &Config, messages: &[Message]) -> HttpResponse {
-    let messages = messages.iter().map(|message| MessageReply::of(config, message)).collect();
-    HttpResponse::Created().json(Many { success: true, messages })
+pub(super) fn list(config: &Config, conversation: &Conversation, messages: &[Message]) -> HttpResponse {
+    let reply = |message| MessageReply {
+        seen: Some(conversation.has_been_seen(message)),
+        ..MessageReply::of(config, message)
+    };
+    HttpResponse::Created().json(Many { success: true, messages: messages.iter().map(reply).collect() })
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SeenReply {
+    success: bool,
+    conversation_id: String,
+    unread_count: i64,
+}
+
+/// How much is left for the reader.
+pub(super) fn seen(conversation: &Conversation, reader: &str) -> HttpResponse {
+    HttpResponse::Ok().json(SeenReply {
+        success: true,
+        conversation_id: conversation.id.hex(),
+        unread_count: conversation.unread_of(reader),
+    })
 }

@@ -9,6 +9,7 @@
 
 mod pairing;
 mod recorder;
+mod seen;
 mod store;
 
 use bson::doc;
@@ -16,6 +17,7 @@ use futures_util::TryStreamExt as _;
 use mongodb::error::Result;
 
 pub use recorder::Recorder;
+pub use seen::mark_seen;
 pub use store::{record, record_in};
 
 use crate::{

@@ -95,7 +95,8 @@ pub async fn record_in(
         db.update_all(session, Message::COLLECTION, claims).await?;
     }
     if !messages.is_empty() {
-        let newest = changed.iter().filter_map(|id| conversations.get(id)).map(newest).collect();
+        let newest =
+            changed.iter().filter_map(|id| conversations.get(id)).map(newest).collect::<Result<_>>()?;
         db.update_all(session, Conversation::COLLECTION, newest).await?;
         db.of::<Message>().insert_many(&messages).session(session).await?;
     }
@@ -141,6 +142,7 @@ fn append(conversation: &mut Conversation, saying: &Saying, unclaimed: String) -
     conversation.last_message = Some(last.to_owned());
     conversation.last_sender = Some(saying.sender.clone());
     conversation.updated_at = Some(at);
+    conversation.count_unread(&saying.sender);
     Message {
         id: Id::new(),
         conversation_id: saying.conversation,
@@ -155,13 +157,14 @@ fn append(conversation: &mut Conversation, saying: &Saying, unclaimed: String) -
 }
 
 /// The update that writes what new messages have changed of their conversation.
-fn newest(conversation: &Conversation) -> Document {
+fn newest(conversation: &Conversation) -> Result<Document> {
     let newest = doc! {
         "lastMessage": &conversation.last_message,
         "lastMessageId": &conversation.last_sender,
         "updatedAt": conversation.updated_at,
+        "unread": bson::serialize_to_bson(&conversation.unread)?,
     };
-    doc! { "q": { "_id": conversation.id }, "u": { "$set": newest } }
+    Ok(doc! { "q": { "_id": conversation.id }, "u": { "$set": newest } })
 }
 
 /// The time of a message that follows one stored at `last`: later than it, so that sorting by time

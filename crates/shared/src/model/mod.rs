@@ -15,7 +15,7 @@ mod withdrawal;
 pub use account::{
     Address, Picture, ROLE_ADMIN, ROLE_SELLER, ROLE_USER, Shop, Transaction, User, WithdrawMethod, is_admin,
 };
-pub use conversation::{Conversation, Message};
+pub use conversation::{Conversation, LastSeen, Message};
 pub use coupon::{Coupon, CouponSeller};
 pub use infrastructure::{
     Outbox, OutboxJob, Payment, PendingAccount, PendingRegistration, RememberedAnswer, Turn,
