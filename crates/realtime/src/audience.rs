@@ -380,7 +380,7 @@ pub(crate) fn emit(socket: &SocketRef, event: &str, payload: &(impl Serialize + 
 }
 
 /// Ends the transport, so that the client comes back.
-fn hang_up(socket: &SocketRef, why: Why) {
+pub(crate) fn hang_up(socket: &SocketRef, why: Why) {
     if let Some(control) = Control::of(socket) {
         control.hang_up(why);
     }

@@ -12,27 +12,39 @@ use axum::{
 use serde_json::Value;
 use shared::{
     arrival::{Arrival, FORWARDING_HEADERS},
-    auth::{Credentials, Identity, MARKER_COOKIE, SELLER_COOKIE, USER_COOKIE, resolve},
-    id::Id,
+    auth::{Credentials, Identity, Kind, MARKER_COOKIE, SELLER_COOKIE, USER_COOKIE, resolve},
 };
 
-use crate::App;
+use crate::{App, sessions::Account};
 
 /// What a handshake proves.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Handshake {
     /// Hex ids: a user, a shop, both, or nobody.
     pub(crate) people: Vec<String>,
+    /// By which sessions.
+    pub(crate) proofs: Vec<Proof>,
     /// It carries no credential, and the mode believes such a connection.
     pub(crate) bare: bool,
 }
 
+/// A session that proves somebody, for as long as the account has this version.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Proof {
+    pub(crate) account: Account,
+    pub(crate) version: i64,
+}
+
 impl Handshake {
     fn add(&mut self, identity: Identity) {
-        for id in [identity.user.map(Id::hex), identity.shop.map(Id::hex)].into_iter().flatten() {
+        let user = identity.user.map(|id| ((Kind::User, id.cast()), identity.user_version));
+        let shop = identity.shop.map(|id| ((Kind::Seller, id.cast()), identity.shop_version));
+        for (account, version) in [user, shop].into_iter().flatten() {
+            let id = account.1.hex();
             if !self.people.contains(&id) {
                 self.people.push(id);
             }
+            self.proofs.push(Proof { account, version });
         }
     }
 }

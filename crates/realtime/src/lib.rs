@@ -21,6 +21,7 @@ mod position;
 mod presence;
 mod replay;
 mod server;
+mod sessions;
 mod wire;
 
 use std::sync::{Arc, atomic::AtomicBool};

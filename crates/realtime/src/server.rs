@@ -25,6 +25,7 @@ use crate::{
     gate::{self, Gate},
     handlers,
     limits::{Limits, Tally},
+    sessions,
 };
 
 /// How long a shutdown waits for what was received to be stored.
@@ -86,7 +87,8 @@ pub async fn serve_within(app: App, listener: TcpListener, limits: Limits) -> Se
     let ready = CancellationToken::new();
     let watch = delivery::watch(Arc::clone(&app), ready.clone());
     let close = close(Arc::clone(&gate), to_close);
-    let mut tasks = vec![until(&quit, watch), until(&quit, close)];
+    let sessions = sessions::watch(Arc::clone(&app), io.clone());
+    let mut tasks = vec![until(&quit, watch), until(&quit, close), until(&quit, sessions)];
     let bus = bus::start(&app, &io);
     _ = tokio::time::timeout(PATIENCE, ready.cancelled()).await;
 

@@ -69,8 +69,6 @@ enum Signal {
 pub(crate) enum Word {
     /// What was said last in a conversation of theirs.
     LastMessage(wire::LastMessage),
-    /// A message of theirs was seen.
-    MessageSent(wire::MessageSeen),
 }
 
 /// Signals of one node.
@@ -150,7 +148,6 @@ fn say(app: &App, people: &[String], word: &Word) {
     for person in people {
         match word {
             Word::LastMessage(last) => app.audience.tell(person, wire::GET_LAST_MESSAGE, last),
-            Word::MessageSent(seen) => app.audience.tell(person, wire::MESSAGE_SENT, seen),
         }
     }
 }
@@ -353,19 +350,18 @@ mod tests {
 
     #[test]
     fn a_batch_is_read_as_it_was_written() {
-        let seen =
-            wire::MessageSeen { sender_id: "a".into(), receiver_id: "b\"".into(), message_id: "c".into() };
-        let word = Signal::Word { people: vec!["a".into()], word: Word::MessageSent(seen) };
+        let last = wire::LastMessage { last_message: "b\"".into(), last_message_id: "a".into() };
+        let word = Signal::Word { people: vec!["a".into()], word: Word::LastMessage(last) };
         let hello = Signal::Presence(Fact::Hello { version: 7 });
         let text = format!(r#"{{"node":"n","signals":[{},{}]}}"#, encode(&word), encode(&hello));
         let batch: Batch<Signal> = serde_json::from_str(&text).unwrap();
         assert_eq!(batch.node, "n");
-        let [Signal::Word { people, word: Word::MessageSent(seen) }, Signal::Presence(fact)] =
+        let [Signal::Word { people, word: Word::LastMessage(last) }, Signal::Presence(fact)] =
             batch.signals.as_slice()
         else {
             panic!("{text}")
         };
-        assert_eq!((people.as_slice(), seen.receiver_id.as_str()), (&["a".to_owned()][..], "b\""));
+        assert_eq!((people.as_slice(), last.last_message.as_str()), (&["a".to_owned()][..], "b\""));
         assert_eq!(*fact, Fact::Hello { version: 7 });
     }
 }

@@ -57,6 +57,13 @@ impl Accounts {
         Self { db, waiting, queue: Mutex::new(queue) }
     }
 
+    /// The version that a session of an account must have; none if no session of it holds, because it
+    /// is blocked or gone.
+    pub async fn version(&self, kind: Kind, id: Id<()>) -> Result<Option<i64>> {
+        let account = self.find(kind, id).await?;
+        Ok(account.filter(|account| !account.blocked).map(|account| account.version))
+    }
+
     /// One account, if there is such a one.
     pub(super) async fn find(&self, kind: Kind, id: Id<()>) -> Result<Option<Account>> {
         loop {

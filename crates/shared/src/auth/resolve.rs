@@ -37,6 +37,10 @@ pub struct Identity {
     pub user: Option<Id<User>>,
     /// The proven shop.
     pub shop: Option<Id<Shop>>,
+    /// The session version that proved the user.
+    pub user_version: i64,
+    /// And the shop's.
+    pub shop_version: i64,
     /// The user is an administrator.
     pub admin: bool,
     /// A credential was presented that proves nobody: forged, expired, revoked or of a lost account.
@@ -108,9 +112,13 @@ async fn look_up(
     match kind {
         Kind::User => {
             identity.user = Some(id.cast());
+            identity.user_version = account.version;
             identity.admin = is_admin(&account.role);
         }
-        Kind::Seller => identity.shop = Some(id.cast()),
+        Kind::Seller => {
+            identity.shop = Some(id.cast());
+            identity.shop_version = account.version;
+        }
     }
     Ok(true)
 }
