@@ -94,8 +94,8 @@ async fn other_changes_of_an_account_end_nothing() {
     let mut ann = market.chat.connect(&market.ann).await;
     let id = market.ann.id.cast();
     market.change("users", id, doc! { "$set": { "name": "Ann Lee" } }).await;
-    // Blocked and not, so quickly that nobody could tell, or to what it was: the session holds.
-    market.change("users", id, doc! { "$set": { "blocked": false } }).await;
+    // What might have ended it, and has not.
+    market.change("users", id, doc! { "$unset": { "blocked": "" } }).await;
     // Changes are looked at in order: when the one behind them has ended somebody's, they are done.
     let bobs = market.chat.connect(&market.bobs).await;
     market.change("shops", market.bobs.id.cast(), doc! { "$inc": { "ver": 1_i64 } }).await;
