@@ -31,6 +31,7 @@ mod orders;
 mod products;
 mod realtime;
 mod refunds;
+mod replay;
 mod reviews;
 mod selftest;
 mod settings;

@@ -8,7 +8,7 @@ use futures_util::{SinkExt as _, StreamExt as _};
 use realtime::Limits;
 use serde_json::{Value, json};
 use shared::{config::Config, db::Db};
-use tokio::net::TcpStream;
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{Message, client::IntoClientRequest as _, http::HeaderValue},
@@ -231,6 +231,23 @@ impl Socket {
                 return;
             }
         }
+    }
+
+    /// Loses the connection without a word, and gives the messages that had come by then.
+    pub async fn hang_up(&mut self) -> Vec<Value> {
+        if let MaybeTlsStream::Plain(stream) = self.stream.get_mut() {
+            stream.shutdown().await.ok();
+        }
+        while let Some(packet) = self.packet().await {
+            self.keep(&packet);
+        }
+        let messages = |(event, payload)| (event == "getMessage").then_some(payload);
+        self.waiting.drain(..).filter_map(messages).collect()
+    }
+
+    /// Whether an event has come, and was not taken yet.
+    pub fn has_heard(&self, event: &str) -> bool {
+        self.waiting.iter().any(|(name, _)| name == event)
     }
 
     /// Closes the connection as a browser does for a page that is left: with the closing handshake. Hanging up

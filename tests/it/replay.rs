@@ -1,0 +1,246 @@
+//! Those who drop out of the chat and come back: each gets what was said meanwhile, once, in order.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use serde_json::{Value, json};
+use tests::{Browser, Buyer, Chat, Seller, Socket, TestApp};
+
+const SEND: &str = "/api/messages/create-new-message";
+
+/// A shopper, and a shop that listens.
+struct Market {
+    app: TestApp,
+    chat: Chat,
+    ann: Buyer,
+    bobs: Seller,
+    conversation: String,
+}
+
+impl Market {
+    async fn open() -> Self {
+        let app = TestApp::start().await;
+        let (ann, bobs) = (app.buyer("ann").await, app.seller("bobs").await);
+        let body = json!({ "userId": ann.id.hex(), "sellerId": bobs.id.hex() });
+        let opened = ann.post("/api/conversation/create-new-conversation").json(&body).await.expect(201);
+        let conversation = opened["conversation"]["_id"].as_str().unwrap().to_owned();
+        let chat = app.chat().await;
+        Self { app, chat, ann, bobs, conversation }
+    }
+
+    /// The shopper says something, and it is stored.
+    async fn say(&self, text: &str) {
+        let said = json!({ "conversationId": self.conversation, "sender": self.ann.id.hex(), "text": text });
+        self.ann.post(SEND).json(&said).await.expect(201);
+    }
+
+    /// Exactly this comes, and nothing else before what is said now.
+    async fn assert_comes(&self, socket: &mut Socket, texts: &[&str]) {
+        for text in texts {
+            assert_eq!(socket.next("getMessage").await["text"], *text);
+        }
+        let sentinel = format!("sentinel {}", shared::id::Id::<()>::new());
+        self.say(&sentinel).await;
+        assert_eq!(socket.next("getMessage").await["text"], sentinel);
+    }
+}
+
+#[tokio::test]
+async fn who_drops_and_comes_back_gets_what_was_said_meanwhile_every_time() {
+    let market = Market::open().await;
+    let mut tab = market.chat.connect(&market.bobs).await;
+    market.say("before").await;
+    market.assert_comes(&mut tab, &["before"]).await;
+    for round in ["first", "second", "third"] {
+        tab.hang_up().await;
+        market.say(&format!("{round}, one")).await;
+        market.say(&format!("{round}, two")).await;
+        let pid = tab.pid.clone();
+        tab = market.chat.come_back(&market.bobs, &tab).await;
+        assert_eq!(tab.pid, pid, "which is how the client knows that it is the same connection");
+        market.assert_comes(&mut tab, &[&format!("{round}, one"), &format!("{round}, two")]).await;
+    }
+}
+
+#[tokio::test]
+async fn nothing_need_have_come_before() {
+    let market = Market::open().await;
+    let mut tab = market.chat.connect(&market.bobs).await;
+    for _ in 0..2 {
+        tab.hang_up().await;
+        assert_eq!(tab.offset, None);
+        tab = market.chat.come_back(&market.bobs, &tab).await;
+    }
+    tab.hang_up().await;
+    market.say("missed").await;
+    let mut tab = market.chat.come_back(&market.bobs, &tab).await;
+    market.assert_comes(&mut tab, &["missed"]).await;
+}
+
+#[tokio::test]
+async fn what_was_sent_into_a_dead_connection_comes_again_and_only_that() {
+    let market = Market::open().await;
+    let mut dead = market.chat.connect(&market.bobs).await;
+    market.say("received").await;
+    market.assert_comes(&mut dead, &["received"]).await;
+    // The server goes on believing in the connection, whose client sees nothing of it any more.
+    market.say("lost").await;
+    let mut tab = market.chat.come_back(&market.bobs, &dead).await;
+    market.assert_comes(&mut tab, &["lost"]).await;
+    // It is the same client, so its connection before is over.
+    while dead.packet().await.is_some() {}
+}
+
+#[tokio::test]
+async fn another_node_serves_who_comes_back_also_one_that_started_later() {
+    let market = Market::open().await;
+    let mut tab = market.chat.connect(&market.bobs).await;
+    market.say("before").await;
+    market.assert_comes(&mut tab, &["before"]).await;
+    let Market { app, chat, ann, bobs, conversation } = market;
+    chat.stop().await;
+    while tab.packet().await.is_some() {}
+    let market = Market { chat: app.chat().await, app, ann, bobs, conversation };
+    market.say("while another ran").await;
+    let later = market.app.chat().await;
+    let mut tab = later.come_back(&market.bobs, &tab).await;
+    market.assert_comes(&mut tab, &["while another ran"]).await;
+}
+
+#[tokio::test]
+async fn a_client_that_remembers_nothing_is_known_by_its_looks() {
+    let market = Market::open().await;
+    let cookies = market.bobs.cookie_header().unwrap();
+    let python = [("cookie", cookies.as_str()), ("user-agent", "Python/3.11 aiohttp/3.9")];
+    let mut program = market.chat.connect_with(&python, Some(json!({}))).await;
+    market.say("before").await;
+    market.assert_comes(&mut program, &["before"]).await;
+    program.hang_up().await;
+    market.say("missed").await;
+    let mut program = market.chat.connect_with(&python, Some(json!({}))).await;
+    market.assert_comes(&mut program, &["missed"]).await;
+    // Another program of the same person never was there before.
+    let other = [("cookie", cookies.as_str()), ("user-agent", "Python/3.12 aiohttp/3.9")];
+    program.hang_up().await;
+    market.say("missed again").await;
+    let mut stranger = market.chat.connect_with(&other, Some(json!({}))).await;
+    market.assert_comes(&mut stranger, &[]).await;
+}
+
+#[tokio::test]
+async fn a_page_that_is_opened_anew_is_told_nothing_old() {
+    let market = Market::open().await;
+    let cookies = market.bobs.cookie_header().unwrap();
+    let browser = [("cookie", cookies.as_str()), ("user-agent", "Mozilla/5.0"), ("origin", tests::CLIENT)];
+    let mut page = market.chat.connect_with(&browser, None).await;
+    market.say("before").await;
+    market.assert_comes(&mut page, &["before"]).await;
+    page.hang_up().await;
+    market.say("it is read over REST").await;
+    let mut page = market.chat.connect_with(&browser, None).await;
+    market.assert_comes(&mut page, &[]).await;
+}
+
+#[tokio::test]
+async fn of_two_tabs_one_drops_and_each_gets_everything_once() {
+    let market = Market::open().await;
+    let mut stays = market.chat.connect(&market.bobs).await;
+    let mut drops = market.chat.connect(&market.bobs).await;
+    market.say("one").await;
+    for tab in [&mut stays, &mut drops] {
+        assert_eq!(tab.next("getMessage").await["text"], "one");
+    }
+    drops.hang_up().await;
+    market.say("two").await;
+    let mut back = market.chat.come_back(&market.bobs, &drops).await;
+    market.say("three").await;
+    for text in ["two", "three"] {
+        assert_eq!(stays.next("getMessage").await["text"], text);
+        assert_eq!(back.next("getMessage").await["text"], text);
+    }
+    market.assert_comes(&mut stays, &[]).await;
+}
+
+#[tokio::test]
+async fn what_a_client_claims_to_remember_opens_nobody_elses_messages() {
+    let market = Market::open().await;
+    let tab = market.chat.connect(&market.bobs).await;
+    let memory = tab.memory();
+    drop(tab);
+    market.say("for the shop").await;
+    let (eve, ann) = (market.app.buyer("eve").await, &market.ann);
+    for browser in [&*eve, &**ann] {
+        let mut socket = with_memory(&market.chat, browser, &memory).await;
+        let answer = socket.ask("sendMessage", &Value::Null).await;
+        assert_eq!(answer["success"], false);
+        assert!(!socket.has_heard("getMessage"), "{browser:?}");
+    }
+    // Nonsense is as good as nothing.
+    for memory in [
+        json!({ "pid": "~" }),
+        json!({ "pid": "0.0.0~x", "offset": "0.0.0" }),
+        json!({ "pid": "ffffffff.0.0~x", "offset": "ffffffff.0.0" }),
+        json!({ "pid": "1.2~x", "offset": 7 }),
+        json!({ "pid": {}, "offset": [] }),
+        json!({ "pid": "x".repeat(10_000) }),
+        json!("pid"),
+    ] {
+        let mut socket = with_memory(&market.chat, &market.bobs, &memory).await;
+        market.assert_comes(&mut socket, &[]).await;
+    }
+}
+
+async fn with_memory(chat: &Chat, browser: &Browser, memory: &Value) -> Socket {
+    let cookies = browser.cookie_header().unwrap();
+    chat.connect_with(
+        &[("cookie", &cookies), ("user-agent", "Mozilla/5.0"), ("origin", tests::CLIENT)],
+        Some(memory.clone()),
+    )
+    .await
+}
+
+#[tokio::test]
+async fn however_often_one_drops_everything_comes_once_and_in_order() {
+    const MESSAGES: usize = 300;
+    let market = Arc::new(Market::open().await);
+    let done = Arc::new(AtomicBool::new(false));
+    let speaker = tokio::spawn({
+        let (market, done) = (Arc::clone(&market), Arc::clone(&done));
+        async move {
+            let mut ann = market.chat.connect(&market.ann).await;
+            for i in 0..MESSAGES {
+                let said = json!({ "senderId": market.ann.id.hex(), "receiverId": market.bobs.id.hex(), "text": format!("{i}") });
+                let receipt = ann.ask("sendMessage", &said).await;
+                assert_eq!(receipt["success"], true, "{receipt}");
+            }
+            done.store(true, Ordering::SeqCst);
+        }
+    });
+    let mut tab = market.chat.connect(&market.bobs).await;
+    let mut got = Vec::new();
+    let mut round = 0;
+    while got.len() < MESSAGES {
+        // In the middle of whatever is under way: after none, one, two… messages.
+        for _ in 0..(round % 4).min(MESSAGES - got.len()) {
+            got.push(tab.next("getMessage").await["text"].as_str().unwrap().to_owned());
+        }
+        round += 1;
+        // What has reached the client before it hangs up has been received.
+        got.extend(
+            tab.hang_up().await.into_iter().map(|payload| payload["text"].as_str().unwrap().to_owned()),
+        );
+        tab = market.chat.come_back(&market.bobs, &tab).await;
+        if done.load(Ordering::SeqCst) {
+            break;
+        }
+    }
+    while got.len() < MESSAGES {
+        got.push(tab.next("getMessage").await["text"].as_str().unwrap().to_owned());
+    }
+    speaker.await.unwrap();
+    let sent: Vec<String> = (0..MESSAGES).map(|i| i.to_string()).collect();
+    assert_eq!(got, sent);
+    market.assert_comes(&mut tab, &[]).await;
+}
