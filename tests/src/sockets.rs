@@ -88,7 +88,10 @@ impl Chat {
     pub async fn come_back(&self, browser: &Browser, lost: &Socket) -> Socket {
         let cookies = browser.cookie_header();
         let headers: Vec<_> = cookies.iter().map(|c| ("cookie", c.as_str())).collect();
-        self.connect_with(&headers, Some(lost.memory())).await
+        let mut socket = self.connect_with(&headers, Some(lost.memory())).await;
+        // A client remembers it until it hears another one.
+        socket.offset.clone_from(&lost.offset);
+        socket
     }
 }
 

@@ -8,7 +8,7 @@
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -153,7 +153,8 @@ impl Audience {
     pub(crate) fn expect(&self, socket: &SocketRef, handshake: &Handshake, auth: &Value) -> Seat {
         let parts = socket.req_parts();
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
-        let client = Client::of(&parts.headers, peer);
+        let known = Control::of(socket).and_then(|control| control.address());
+        let client = Client::of(&parts.headers, known.or(peer.map(|peer| peer.ip())));
         let text = |name: &str| auth.get(name).and_then(Value::as_str).unwrap_or_default();
         let mut state = self.state();
         state.forget(self.window);
@@ -346,13 +347,14 @@ struct Client<'a> {
 }
 
 impl<'a> Client<'a> {
-    fn of(headers: &'a HeaderMap, peer: Option<SocketAddr>) -> Self {
+    fn of(headers: &'a HeaderMap, address: Option<IpAddr>) -> Self {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let peer = peer.map(|peer| peer.ip().to_string()).unwrap_or_default();
+        let address = address.map(|address| address.to_string()).unwrap_or_default();
         Self {
             agent: text(header::USER_AGENT.as_str()),
             has_origin: headers.contains_key(header::ORIGIN),
-            address: format!("{peer} {}", text("x-forwarded-for")),
+            // Behind a proxy that is not listed the address is the proxy's.
+            address: format!("{address} {}", text("x-forwarded-for")),
         }
     }
 
