@@ -123,6 +123,15 @@ async fn what_is_overdue_is_counted_from_when_it_was_due() {
 
 /// The real command on the test's database.
 async fn souk(app: &TestApp, arguments: &[&str]) -> (ExitStatus, String) {
+    souk_with(app, arguments, &[]).await
+}
+
+/// The same with more settings.
+pub(crate) async fn souk_with(
+    app: &TestApp,
+    arguments: &[&str],
+    settings: &[(&str, &str)],
+) -> (ExitStatus, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_souk-under-test"))
         .args(arguments)
         .env_clear()
@@ -130,6 +139,7 @@ async fn souk(app: &TestApp, arguments: &[&str]) -> (ExitStatus, String) {
         .env("PORT", "0")
         .env("CHAT_PORT", "0")
         .env("SOUK_HOME", app.home())
+        .envs(settings.iter().copied())
         .current_dir(app.home())
         .stdin(Stdio::null())
         .output()

@@ -27,6 +27,7 @@ mod mail;
 mod media;
 mod messages;
 mod migrate;
+mod nodes;
 mod orders;
 mod products;
 mod realtime;

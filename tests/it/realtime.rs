@@ -54,7 +54,7 @@ impl Market {
     }
 }
 
-async fn acquaint(buyer: &Buyer, seller: &Seller) -> String {
+pub(crate) async fn acquaint(buyer: &Buyer, seller: &Seller) -> String {
     let body = json!({ "userId": buyer.id.hex(), "sellerId": seller.id.hex() });
     let answer = buyer.post("/api/conversation/create-new-conversation").json(&body).await.expect(201);
     answer["conversation"]["_id"].as_str().unwrap().to_owned()

@@ -16,6 +16,7 @@ pub mod mail;
 pub mod mongo;
 pub mod people;
 pub mod picture;
+pub mod redis;
 pub mod sockets;
 
 pub use app::{CLIENT, TestApp};

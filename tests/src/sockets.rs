@@ -61,6 +61,12 @@ impl Chat {
         mongo::on_lasting_runtime(server.stop()).await;
     }
 
+    /// Ends it as a crash would.
+    pub async fn die(mut self) {
+        let server = self.server.take().unwrap();
+        mongo::on_lasting_runtime(server.die()).await;
+    }
+
     /// Connects with the cookies of a browser.
     pub async fn connect(&self, browser: &Browser) -> Socket {
         let cookies = browser.cookie_header();

@@ -7,7 +7,7 @@ use api::dead_letters;
 use bson::{Document, doc};
 use shared::audit;
 use shared::clock::Clock;
-use shared::config::{AuthMode, BadConfig, Config};
+use shared::config::{AuthMode, BadConfig, Config, RealtimeAdapter};
 use shared::db::Db;
 
 use crate::{
@@ -52,6 +52,7 @@ pub(crate) async fn examine(config: anyhow::Result<Config>) -> anyhow::Result<Ex
     note("settings", settings(&config));
     note("ports", ports(&config).await);
     note("database", database(&config).await);
+    note("chat bus", vec![bus(&config).await]);
     note("mail", vec![mail(&config).await]);
     note("media", vec![media(&config).await]);
     note("stripe", vec![stripe(&config).await]);
@@ -236,6 +237,23 @@ async fn transaction(db: &Db) -> mongodb::error::Result<()> {
     scratch.delete_many(doc! {}).session(&mut session).await?;
     session.commit_transaction().await?;
     scratch.drop().await
+}
+
+/// Whether chat nodes can tell one another who is online.
+async fn bus(config: &Config) -> Finding {
+    match (config.realtime_adapter, &config.redis_url) {
+        (RealtimeAdapter::Local, _) => Good(
+            "REALTIME_ADAPTER=local: for one chat server, several would each show its own people only"
+                .to_owned(),
+        ),
+        (RealtimeAdapter::Redis, Some(url)) => match realtime::check_redis(url).await {
+            Ok(()) => Good("Redis passes on what chat servers tell one another".to_owned()),
+            Err(error) => Bad(format!(
+                "chat servers cannot tell one another who is online, Redis at REDIS_URL does not work: {error:#}"
+            )),
+        },
+        _ => Good("chat servers tell one another who is online through the database".to_owned()),
+    }
 }
 
 async fn mail(config: &Config) -> Finding {

@@ -38,11 +38,7 @@ impl Channel {
     pub(super) async fn listen(&self) -> anyhow::Result<BoxStream<'static, anyhow::Result<String>>> {
         let (mut sink, stream) = self.client.get_async_pubsub().await?.split();
         sink.subscribe(&self.name).await?;
-        let texts = stream.map(move |message| {
-            // The subscription is the sink's.
-            _ = &sink;
-            message.get_payload::<String>().context("a batch that is no text")
-        });
+        let texts = stream.map(|message| message.get_payload::<String>().context("a batch that is no text"));
         Ok(texts.boxed())
     }
 }

@@ -178,6 +178,8 @@ impl Nodes {
         if fact == Fact::Goodbye {
             return self.forget(from);
         }
+        // Who is new to this node may not know of its people either: while nobody was there, nobody was told.
+        self.asked |= !self.others.contains_key(from);
         let node = self.others.entry(from.to_owned()).or_insert_with(|| Node {
             version: 0,
             people: BTreeSet::new(),
@@ -326,6 +328,19 @@ mod tests {
     }
 
     #[test]
+    fn who_came_before_the_others_were_known_is_told_of() {
+        let now = Instant::now();
+        let (mut a, mut b) = (node("a"), node("b"));
+        b.hello();
+        say(&mut b, &mut a, &[], now);
+        come(&mut b, &[1]);
+        assert_eq!(b.take_facts(), [], "as far as it knows nobody is there");
+        say(&mut a, &mut b, &[], now);
+        say(&mut b, &mut a, &[], now);
+        assert_eq!(known(&a, "b"), [name(1)]);
+    }
+
+    #[test]
     fn who_leaves_and_comes_back_before_it_was_told_is_not_spoken_of() {
         let (mut a, mut b) = (node("a"), node("b"));
         b.hello();
@@ -367,6 +382,8 @@ mod tests {
         let (mut a, mut b) = (node("a"), node("b"));
         b.hello();
         say(&mut b, &mut a, &[], now);
+        say(&mut a, &mut b, &[], now);
+        b.take_facts();
         come(&mut a, &[1]);
         a.take_facts();
         for i in 2..5 {
@@ -441,7 +458,7 @@ mod tests {
     /// Whatever happens, once signals arrive again everybody knows the same.
     #[test]
     fn after_any_story_everybody_knows_the_same() {
-        for seed in 0..300 {
+        for seed in 0..100 {
             let mut chance = Chance(seed);
             let mut now = Instant::now();
             let mut here: Vec<(Nodes, BTreeSet<Name>)> =

@@ -448,6 +448,42 @@ mod tests {
         assert_eq!(story.people.list(ann, false), Some(vec!["ann".into()]));
     }
 
+    /// The bytes of all lists while 1,000 people come, each the contact of another, with so many sockets each and so many people at
+    /// once, and the limit that is the default.
+    fn traffic(sockets: usize, at_once: usize) -> usize {
+        let config = shared::config::Config::read(|_| None).unwrap();
+        let mut story = Story::of(config.presence_broadcast_limit);
+        let name = |i: usize| format!("{i:024x}");
+        let mut bytes = 0;
+        let everybody: Vec<usize> = (0..1_000).collect();
+        for some in everybody.chunks(at_once) {
+            for (person, _) in some.iter().flat_map(|i| vec![(name(*i), ()); sockets]) {
+                story.join(&person);
+            }
+            story.settle();
+            let unknown = story.people.unknown(1_000);
+            let contact = |one: &String| {
+                let i = usize::from_str_radix(one, 16).unwrap();
+                (one.clone(), BTreeSet::from([name(i ^ 1)]))
+            };
+            story.people.know(&unknown, &unknown.iter().map(contact).collect());
+            for sid in story.people.take_due() {
+                let Some(list) = story.people.list(sid, false) else { continue };
+                let list: Vec<_> = list.iter().map(|name| crate::wire::Online::of(name)).collect();
+                bytes += serde_json::json!(["getUsers", list]).to_string().len() + "42".len();
+            }
+        }
+        bytes
+    }
+
+    #[test]
+    fn a_thousand_people_who_connect_cost_less_than_5_mb_of_presence() {
+        for (sockets, at_once) in [(1, 1), (2, 1), (1, 30), (2, 30), (2, 1_000)] {
+            let bytes = traffic(sockets, at_once);
+            assert!(bytes < 5_000_000, "{bytes} bytes with {sockets} sockets each, {at_once} people at once");
+        }
+    }
+
     #[test]
     fn whoever_leaves_leaves_nothing_behind() {
         let mut story = Story::of(0);
