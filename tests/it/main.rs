@@ -21,6 +21,7 @@ mod hostile;
 mod idempotency;
 mod journey;
 mod legacy;
+mod line;
 mod live_sessions;
 mod lost_answers;
 mod mail;

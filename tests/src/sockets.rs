@@ -11,7 +11,7 @@ use shared::{config::Config, db::Db};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{Message, client::IntoClientRequest as _, http::HeaderValue},
+    tungstenite::{Message, client::IntoClientRequest as _, http::HeaderValue, protocol::CloseFrame},
 };
 
 use crate::{Browser, TestApp, mongo};
@@ -133,17 +133,26 @@ impl Socket {
 
     /// Opens the transport only: `40` has not been sent yet.
     pub async fn open(address: SocketAddr, headers: &[(&str, &str)]) -> Self {
-        let url = format!("ws://{address}/socket.io/?EIO=4&transport=websocket");
-        let mut request = url.into_client_request().unwrap();
+        let path = "/socket.io/?EIO=4&transport=websocket";
+        let mut socket = Self::open_at(address, path, headers).await.unwrap();
+        let opened = socket.packet().await.unwrap();
+        assert!(opened.starts_with("0{"), "{opened}");
+        socket
+    }
+
+    /// Opens a websocket at a path, unless it is refused, and waits for no packet.
+    pub async fn open_at(
+        address: SocketAddr,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Self, Box<tokio_tungstenite::tungstenite::Error>> {
+        let mut request = format!("ws://{address}{path}").into_client_request().unwrap();
         for (name, value) in headers {
             let name: tokio_tungstenite::tungstenite::http::HeaderName = name.parse().unwrap();
             request.headers_mut().insert(name, HeaderValue::from_str(value).unwrap());
         }
-        let (stream, _) = connect_async(request).await.unwrap();
-        let mut socket = Self { stream, waiting: VecDeque::new(), acks: 0, pid: None, offset: None };
-        let opened = socket.packet().await.unwrap();
-        assert!(opened.starts_with("0{"), "{opened}");
-        socket
+        let (stream, _) = connect_async(request).await?;
+        Ok(Self { stream, waiting: VecDeque::new(), acks: 0, pid: None, offset: None })
     }
 
     /// Sends a packet as it is.
@@ -261,8 +270,17 @@ impl Socket {
 
     /// Closes the connection as a browser does for a page that is left: with the closing handshake. Hanging up
     /// with packets unread would have the system reset the connection, and throw away what is still on its way.
-    pub async fn close(mut self) {
-        self.stream.close(None).await.ok();
+    pub async fn close(self) {
+        self.close_as(None).await;
+    }
+
+    /// The same with a code, such as 1001 for a page that is left.
+    pub async fn close_with(self, code: u16) {
+        self.close_as(Some(CloseFrame { code: code.into(), reason: "".into() })).await;
+    }
+
+    async fn close_as(mut self, frame: Option<CloseFrame>) {
+        self.stream.close(frame).await.ok();
         while self.packet().await.is_some() {}
     }
 }

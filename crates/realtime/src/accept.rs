@@ -13,6 +13,7 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use shared::{arrival::caller, config::Config};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -34,6 +35,9 @@ const REFUSAL_TIME: Duration = Duration::from_secs(1);
 
 /// How long the loop rests when no connection can be accepted, for want of file descriptors for one.
 const REST: Duration = Duration::from_millis(100);
+
+/// How much the kernel holds of what a peer has not taken. Left to itself it takes megabytes.
+const UNSENT: usize = 128 * 1024;
 
 /// The longest head of a request.
 const LONGEST_HEAD: usize = 32 * 1024;
@@ -65,6 +69,7 @@ pub(crate) async fn accept(door: Door, listener: TcpListener, quit: Cancellation
         };
         // Small frames are what this server sends.
         _ = stream.set_nodelay(true);
+        _ = SockRef::from(&stream).set_send_buffer_size(UNSENT);
         match door.places.take(door.limited(peer.ip())) {
             Ok(place) => {
                 let wire = Wire::new(stream, Arc::clone(&door.lines), place);

@@ -4,6 +4,7 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -11,6 +12,7 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes};
+use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::TcpStream,
@@ -120,6 +122,13 @@ impl Line {
         }
     }
 
+    /// Whether the kernel has nothing for us. To read tells only what it has told already.
+    fn nothing_waits(&self) -> bool {
+        let Some(wire) = &self.wire else { return true };
+        let peeked = SockRef::from(&wire.stream).peek(&mut [MaybeUninit::uninit()]);
+        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     fn wire(&mut self) -> io::Result<Pin<&mut Wire>> {
         match &mut self.wire {
             Some(wire) if !self.control.is_hung_up() => Ok(Pin::new(wire)),
@@ -196,7 +205,11 @@ impl AsyncRead for Line {
                     return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
                 }
                 let idle = this.control.is_leaving() && !this.control.is_busy() && !this.closed;
-                if idle && this.incoming.is_between_frames() && buf.remaining() >= CLOSE.len() {
+                if idle
+                    && this.nothing_waits()
+                    && this.incoming.is_between_frames()
+                    && buf.remaining() >= CLOSE.len()
+                {
                     // The session ends as if its client had closed it, which sends what is waiting.
                     this.closed = true;
                     buf.put_slice(&CLOSE);
@@ -378,4 +391,70 @@ fn text_frame(payload: &[u8]) -> Bytes {
     }
     frame.extend(payload);
     frame.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+        let mask = [7, 1, 200, 9];
+        let mut frame = vec![0x80 | opcode];
+        let plain = text_frame(payload);
+        frame.push(plain[1] | 0x80);
+        frame.extend(&plain[2..plain.len() - payload.len()]);
+        frame.extend(mask);
+        frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, mask)| byte ^ mask));
+        frame
+    }
+
+    fn close(code: u16) -> Vec<u8> {
+        frame(8, &[&code.to_be_bytes()[..], b"bye"].concat())
+    }
+
+    #[test]
+    fn a_close_is_found_wherever_the_stream_is_cut() {
+        let mut stream = Vec::new();
+        for length in [0, 1, 2, 125, 126, 300, 65_535, 65_536] {
+            // What looks like a close in it is none.
+            stream.extend(frame(1, &close(1001).repeat(length / 11 + 1)[..length]));
+            stream.extend(frame(9, b""));
+        }
+        let before = stream.len();
+        stream.extend(close(1001));
+        for piece in [1, 2, 3, 7, 1000, stream.len()] {
+            let mut frames = Frames::default();
+            let mut found = Vec::new();
+            for (i, bytes) in stream.chunks(piece).enumerate() {
+                found.extend(frames.follow(bytes).map(|code| (code, (i + 1) * piece > before)));
+            }
+            assert_eq!(found, [(1001, true)], "{piece}");
+            assert!(frames.is_between_frames());
+        }
+    }
+
+    #[test]
+    fn closes_have_other_codes_or_none() {
+        let follow = |bytes: &[u8]| Frames::default().follow(bytes);
+        assert_eq!(follow(&close(1000)), Some(1000));
+        assert_eq!(follow(&frame(8, b"")), None);
+        assert_eq!(follow(&frame(8, b"x")), None);
+        // Not as the protocol has it, but not lost either.
+        assert_eq!(follow(&[0x88, 2, 3, 0xe9]), Some(1001));
+        let mut frames = Frames::default();
+        frames.follow(&frame(1, b"half of it")[..8]);
+        assert!(!frames.is_between_frames());
+    }
+
+    #[test]
+    fn frames_that_are_written_can_be_read() {
+        for length in [0, 125, 126, 65_535, 65_536] {
+            let payload = vec![b'x'; length];
+            let mut bytes = text_frame(&payload).to_vec();
+            assert_eq!(first_frame(&bytes), Some((&payload[..], &[][..])));
+            assert_eq!(first_frame(&bytes[..bytes.len() - 1]), None);
+            bytes.push(1);
+            assert_eq!(first_frame(&bytes).unwrap().1, [1]);
+        }
+    }
 }
