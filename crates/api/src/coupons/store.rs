@@ -1,4 +1,4 @@
-use bson::doc;
+use bson::{Document, doc};
 use futures_util::TryStreamExt as _;
 use mongodb::error::Result;
 use shared::{
@@ -35,16 +35,22 @@ pub(super) async fn delete(db: &Db, shop: Id<Shop>, id: Id<Coupon>) -> Result<bo
     Ok(db.of::<Coupon>().delete_one(filter).await?.deleted_count == 1)
 }
 
+/// The index holds names that are text only, and the server uses it only where the query says so too.
+fn named(mut name: Document) -> Document {
+    name.insert("$type", "string");
+    doc! { "name": name }
+}
+
 /// The coupon of that name. Old data may have several: the oldest is the one that counts.
 pub(super) async fn by_name(db: &Db, name: &str) -> Result<Option<Coupon>> {
-    db.of::<Coupon>().find_one(doc! { "name": name }).sort(doc! { "_id": 1 }).await
+    db.of::<Coupon>().find_one(named(doc! { "$eq": name })).sort(doc! { "_id": 1 }).await
 }
 
 /// Whether the shop sells a product or an event of that name.
 pub(super) async fn shop_sells(db: &Db, shop: Id<Shop>, name: &str) -> Result<bool> {
     let filter = doc! { "shopeId": shop.hex(), "name": name };
     for collection in [Listing::COLLECTION, "events"] {
-        let listings = db.raw::<bson::Document>(collection);
+        let listings = db.raw::<Document>(collection);
         if listings.find_one(filter.clone()).projection(doc! { "_id": 1 }).await?.is_some() {
             return Ok(true);
         }
@@ -58,7 +64,9 @@ pub(crate) async fn candidates(db: &Db, shops: &[Id<Shop>], names: &[&str]) -> R
     let filter = match (shops.is_empty(), names.is_empty()) {
         (true, true) => return Ok(Vec::new()),
         (_, true) => doc! { "seller._id": { "$in": shops } },
-        (_, false) => doc! { "$or": [{ "seller._id": { "$in": shops } }, { "name": { "$in": names } }] },
+        (_, false) => {
+            doc! { "$or": [{ "seller._id": { "$in": shops } }, named(doc! { "$in": names })] }
+        }
     };
     db.of::<Coupon>().find(filter).await?.try_collect().await
 }
