@@ -1,6 +1,10 @@
 //! What is left when the process is killed in the middle of its work: whole checkouts or none.
 
-use std::{net::TcpListener, process::Stdio};
+use std::{
+    net::TcpListener,
+    process::Stdio,
+    sync::{Arc, Mutex},
+};
 
 use bson::{Document, doc};
 use futures_util::{TryStreamExt as _, future::join_all};
@@ -13,53 +17,96 @@ use shared::{
 };
 use tests::{Buyer, Seller, TestApp};
 use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
+    io::{AsyncBufReadExt as _, AsyncRead, BufReader, Lines},
     process::{Child, Command},
 };
 
-/// The real program, serving the API on the database of a test.
+/// The real program, serving on the database of a test.
 pub struct Process {
     child: Child,
     pub base: String,
+    log: Arc<Mutex<String>>,
 }
 
 impl Process {
-    /// Returns once it says that it serves.
+    /// The API. Returns once it says that it serves.
     pub async fn start(app: &TestApp) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Self::of(app, "api", free_port(), &[]).await
+    }
+
+    /// The chat server.
+    pub async fn chat(app: &TestApp, port: u16, settings: &[(&str, &str)]) -> Self {
+        Self::of(app, "realtime", port, settings).await
+    }
+
+    async fn of(app: &TestApp, server: &str, port: u16, settings: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_souk-under-test"))
-            .arg("api")
+            .arg(server)
             .env_clear()
             .env("DB_URL", app.database_uri())
             .env("BIND", "127.0.0.1")
-            .env("PORT", port.to_string())
+            .env(if server == "api" { "PORT" } else { "CHAT_PORT" }, port.to_string())
             .env("AUTH_MODE", "strict")
             .env("JWT_SECRET_KEY", app.config.jwt_secret.expose())
             .env("BCRYPT_COST", "4")
             .env("SOUK_HOME", app.home())
             .env("RUST_LOG", "warn")
+            .envs(settings.iter().copied())
             .current_dir(app.home())
             .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .unwrap();
         let base = format!("http://127.0.0.1:{port}");
+        let log = Arc::new(Mutex::new(String::new()));
+        keep(BufReader::new(child.stderr.take().unwrap()).lines(), &log);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         loop {
-            let line = lines.next_line().await.unwrap().expect("the program ended instead of serving");
+            let Some(line) = lines.next_line().await.unwrap() else {
+                panic!("the program ended instead of serving: {}", log.lock().unwrap())
+            };
             if line.contains(&port.to_string()) {
                 break;
             }
         }
-        // Whatever else it prints is read, so that it never waits for us.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Self { child, base }
+        keep(lines, &log);
+        Self { child, base, log }
+    }
+
+    /// What it has printed since it serves, and all that went wrong.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// How much memory it occupies, in MiB; not known on every system.
+    pub fn memory(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib / 1024)
     }
 
     /// `kill -9`, and no process left.
-    async fn kill(mut self) {
+    pub async fn kill(mut self) {
         self.child.kill().await.unwrap();
     }
+}
+
+/// Reads whatever a program prints, so that it never waits for us.
+fn keep(mut lines: Lines<BufReader<impl AsyncRead + Unpin + Send + 'static>>, log: &Arc<Mutex<String>>) {
+    let log = Arc::clone(log);
+    tokio::spawn(async move {
+        while let Ok(Some(line)) = lines.next_line().await {
+            let mut log = log.lock().unwrap();
+            log.push_str(&line);
+            log.push('\n');
+        }
+    });
+}
+
+/// A port that nobody uses.
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Asks a server for all of these at once, and kills it when three of them are done.

@@ -154,7 +154,7 @@ async fn run(mut command: Command) -> (bool, String) {
 }
 
 /// The directory of the JavaScript clients, their libraries installed as the lock file says.
-async fn with_libraries() -> &'static Path {
+pub async fn with_libraries() -> &'static Path {
     static READY: OnceCell<PathBuf> = OnceCell::const_new();
     READY
         .get_or_init(|| async {

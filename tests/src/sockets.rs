@@ -55,6 +55,11 @@ impl TestApp {
 }
 
 impl Chat {
+    /// One that runs in a process of its own.
+    pub const fn at(address: SocketAddr) -> Self {
+        Self { address, server: None }
+    }
+
     /// Stops it as an operator would.
     pub async fn stop(mut self) {
         let server = self.server.take().unwrap();
