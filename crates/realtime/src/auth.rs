@@ -58,6 +58,7 @@ pub(crate) async fn recognise(State(app): State<Arc<App>>, mut request: Request,
             Ok(handshake) => _ = request.extensions_mut().insert(handshake),
             Err(cause) => {
                 tracing::warn!(%cause, "a connection was refused because the database did not answer");
+                metrics::counter!("chat_handshakes_refused_total", "reason" => "database").increment(1);
                 return (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "2")]).into_response();
             }
         }

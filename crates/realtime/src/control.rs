@@ -29,8 +29,6 @@ pub(crate) enum Why {
     Slow,
     /// The server stops.
     Drain,
-    /// Its client sends what nobody may.
-    Limit,
     /// The session that it was opened with has ended.
     Revoked,
     /// The same client is back on another connection.
@@ -42,7 +40,6 @@ impl Why {
         match self {
             Self::Slow => "slow",
             Self::Drain => "drain",
-            Self::Limit => "limit",
             Self::Revoked => "revoked",
             Self::Replaced => "replaced",
         }
@@ -217,10 +214,6 @@ impl Control {
         if let Some(sid) = self.sid.get() {
             self.lines.close(*sid);
         }
-    }
-
-    pub(crate) fn lines(&self) -> &Lines {
-        &self.lines
     }
 }
 

@@ -102,22 +102,18 @@ impl Gate {
 
     /// Before anything is looked up for a request: whether it may go on. The control of its session
     /// goes along with it.
-    fn check(&self, request: &mut Request) -> Result<(), Response> {
+    fn check(&self, request: &mut Request) -> Result<(), Refusal> {
         let control = match Ask::of(request) {
             Ask::Elsewhere | Ask::Polling(Some(_)) | Ask::Unclear => return Ok(()),
             Ask::Websocket(sid) => {
-                if let Err(refusal) = accept_key(request) {
-                    return Err(refused("bad_upgrade", refusal));
-                }
-                match sid {
+                accept_key(request)?;
+                match sid.map(|sid| self.lines.find(sid)) {
                     None => self.open(request)?,
-                    Some(sid) => match self.lines.find(sid) {
-                        None => return Err(refused("unknown_session", UNKNOWN_SESSION)),
-                        Some(control) if control.is_on_line() => {
-                            return Err(refused("bad_upgrade", BAD_REQUEST));
-                        }
-                        Some(control) => control,
-                    },
+                    Some(None) => return Err(Refusal::Bad("unknown_session", UNKNOWN_SESSION)),
+                    Some(Some(control)) if control.is_on_line() => {
+                        return Err(Refusal::Bad("bad_upgrade", BAD_REQUEST));
+                    }
+                    Some(Some(control)) => control,
                 }
             }
             Ask::Polling(None) => self.open(request)?,
@@ -126,16 +122,16 @@ impl Gate {
         Ok(())
     }
 
-    fn open(&self, request: &Request) -> Result<Arc<Control>, Response> {
+    fn open(&self, request: &Request) -> Result<Arc<Control>, Refusal> {
         let (limited, address) = self.addresses(request);
-        self.lines.open(address, limited).map_err(Full::refuse)
+        self.lines.open(address, limited).map_err(Refusal::NoPlace)
     }
 
     /// Answers the handshake and hands the connection over.
     fn upgrade(self: Arc<Self>, mut request: Request) -> Response {
         let key = match accept_key(&request) {
             Ok(key) => key,
-            Err(refusal) => return refused("bad_upgrade", refusal),
+            Err(refusal) => return refusal.into_response(),
         };
         let Some(control) = request.extensions().get::<Arc<Control>>().cloned() else {
             return StatusCode::BAD_REQUEST.into_response();
@@ -207,9 +203,23 @@ struct Opened<'a> {
     sid: &'a str,
 }
 
-fn refused(reason: &'static str, body: &'static str) -> Response {
-    metrics::counter!("chat_handshakes_refused_total", "reason" => reason).increment(1);
-    (StatusCode::BAD_REQUEST, JSON, body).into_response()
+/// Why a session is not opened, or not carried on over a websocket.
+enum Refusal {
+    NoPlace(Full),
+    /// The metric's reason, and what the client is told.
+    Bad(&'static str, &'static str),
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        match self {
+            Self::NoPlace(full) => full.refuse(),
+            Self::Bad(reason, body) => {
+                metrics::counter!("chat_handshakes_refused_total", "reason" => reason).increment(1);
+                (StatusCode::BAD_REQUEST, JSON, body).into_response()
+            }
+        }
+    }
 }
 
 /// Puts another text in the place of an answer's, if there is one.
@@ -227,7 +237,7 @@ async fn rewrite(answer: Response, change: impl FnOnce(&str) -> Option<String>) 
 pub(crate) async fn admit(State(gate): State<Arc<Gate>>, mut request: Request, next: Next) -> Response {
     match gate.check(&mut request) {
         Ok(()) => next.run(request).await,
-        Err(refusal) => refusal,
+        Err(refusal) => refusal.into_response(),
     }
 }
 
@@ -280,7 +290,7 @@ impl Ask {
 }
 
 /// What the handshake is answered with, or what is wrong with it.
-fn accept_key(request: &Request) -> Result<HeaderValue, &'static str> {
+fn accept_key(request: &Request) -> Result<HeaderValue, Refusal> {
     let headers = request.headers();
     let lists = |name: HeaderName, wanted: &str| {
         let values = headers.get_all(name);
@@ -295,17 +305,13 @@ fn accept_key(request: &Request) -> Result<HeaderValue, &'static str> {
         && is_key(key)
         // Only a connection that can be upgraded has one.
         && request.extensions().get::<OnUpgrade>().is_some();
-    if !good {
-        return Err(NO_UPGRADE);
-    }
-    HeaderValue::from_str(&derive_accept_key(key)).or(Err(NO_UPGRADE))
+    let answer = good.then(|| HeaderValue::from_str(&derive_accept_key(key)).ok()).flatten();
+    answer.ok_or(Refusal::Bad("bad_upgrade", NO_UPGRADE))
 }
 
 /// Whether these are sixteen bytes in base64.
 fn is_key(key: &[u8]) -> bool {
-    let Some(([digits @ ..], b"==")) = key.split_last_chunk::<2>().map(|(digits, end)| (digits, end)) else {
-        return false;
-    };
+    let Some((digits, b"==")) = key.split_last_chunk::<2>() else { return false };
     let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
     digits.len() == 22 && digits.iter().all(is_digit)
 }
