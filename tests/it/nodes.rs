@@ -158,7 +158,7 @@ async fn a_person_is_online_from_the_first_socket_to_the_last_over_all_nodes(nod
     let (ann, bobs) = (nodes.ann.id.hex(), nodes.bobs.id.hex());
     let eve = nodes.app.buyer("eve").await;
     let mut watcher = nodes.here.connect(&nodes.bobs).await;
-    watcher.online(&[bobs.clone()]).await;
+    watcher.online(std::slice::from_ref(&bobs)).await;
     let first = nodes.there().connect(&nodes.ann).await;
     watcher.online(&[ann.clone(), bobs.clone()]).await;
     let second = nodes.here.connect(&nodes.ann).await;
@@ -188,7 +188,7 @@ async fn above_the_limit_contacts_are_told_of_over_all_nodes(nodes: Nodes) {
     let mut eves = nodes.there().connect(&eve).await;
     eves.online(&[eve.id.hex()]).await;
     let mut bob = nodes.here.connect(&nodes.bobs).await;
-    bob.online(&[bobs.clone()]).await;
+    bob.online(std::slice::from_ref(&bobs)).await;
     let anns = nodes.there().connect(&nodes.ann).await;
     assert_eq!(sorted(&bob.next("getUsers").await), sorted_names(&[&ann, &bobs]), "and not of eve");
     acquaint(&eve, &nodes.bobs).await;

@@ -92,7 +92,7 @@ pub(crate) struct Bus {
 enum Carrier {
     None,
     Mongodb(mongodb::Signals),
-    Redis(redis::Channel),
+    Redis(Box<redis::Channel>),
 }
 
 impl Bus {
@@ -102,7 +102,7 @@ impl Bus {
             RealtimeAdapter::Mongodb => Carrier::Mongodb(mongodb::Signals::of(db, clock.clone())),
             RealtimeAdapter::Redis => {
                 let url = config.redis_url.as_deref().context("REDIS_URL is not set")?;
-                Carrier::Redis(redis::Channel::of(url, db.database().name())?)
+                Carrier::Redis(Box::new(redis::Channel::of(url, db.database().name())?))
             }
         };
         let (out, queue) = mpsc::channel(WAITING);

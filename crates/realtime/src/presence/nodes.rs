@@ -512,9 +512,7 @@ mod tests {
             // Now all arrives: heartbeats, questions, answers, and the dead fall silent.
             now += SILENCE;
             for _ in 0..3 {
-                for i in 0..4 {
-                    here[i].0.beat();
-                }
+                here.iter_mut().for_each(|(nodes, _)| nodes.beat());
                 for _ in 0..2 {
                     let said: Vec<_> =
                         here.iter_mut().map(|(nodes, _)| (nodes.own.clone(), nodes.take_facts())).collect();
