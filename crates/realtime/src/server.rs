@@ -20,7 +20,7 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::{
     App, accept, auth, bus,
-    control::{Lines, Why},
+    control::{Control, Lines, Why},
     delivery,
     gate::{self, Gate},
     handlers,
@@ -152,14 +152,27 @@ impl Server {
             control.leave();
             next += share;
         }
-        let gone = async {
+        // Whoever does not go is dropped; what is still being stored is waited for longer.
+        if !self.empty_within(FAREWELL).await {
+            self.drop_all(|control| !control.is_busy());
+            if !self.empty_within(GRACE).await {
+                self.drop_all(|_| true);
+            }
+        }
+    }
+
+    async fn empty_within(&self, time: Duration) -> bool {
+        let empty = async {
             while !self.lines.is_empty() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        if tokio::time::timeout(FAREWELL, gone).await.is_err() {
-            self.lines.open_ones().iter().for_each(|control| control.hang_up(Why::Drain));
-        }
+        tokio::time::timeout(time, empty).await.is_ok()
+    }
+
+    fn drop_all(&self, which: impl Fn(&Control) -> bool) {
+        let open = self.lines.open_ones();
+        open.iter().filter(|control| which(control)).for_each(|control| control.hang_up(Why::Drain));
     }
 }
 
