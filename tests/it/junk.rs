@@ -247,14 +247,13 @@ fn ack(chance: &mut Chance) -> String {
 fn lie(cast: &Cast, chance: &mut Chance) -> String {
     let (ann, bobs, eve) = (cast.ann.id.hex(), cast.bobs.id.hex(), cast.eve.id.hex());
     let (from, to) = if chance.below(2) == 0 { (&ann, &bobs) } else { (&bobs, &ann) };
-    let any_case = |id: &String| if id.len() % 2 == 0 { id.to_uppercase() } else { id.clone() };
     let (name, payload) = match chance.below(12) {
         0 => ("addUser", json!(from)),
-        1 => ("addUser", json!(any_case(from))),
+        1 => ("addUser", json!(from.to_uppercase())),
         2 => ("addUser", json!({ "$ne": null })),
         3 => ("addUser", json!([from])),
         4 => ("sendMessage", json!({ "senderId": from, "receiverId": to, "text": LIE })),
-        5 => ("sendMessage", json!({ "senderId": any_case(from), "receiverId": to, "text": LIE })),
+        5 => ("sendMessage", json!({ "senderId": from.to_uppercase(), "receiverId": to, "text": LIE })),
         6 => (
             "sendMessage",
             json!({ "senderId": eve, "receiverId": to, "text": LIE, "conversationId": cast.conversation }),
