@@ -61,14 +61,38 @@ pub(crate) async fn copy_products(from: &Db, to: &Db) -> mongodb::error::Result<
 }
 
 /// What one transaction writes.
-struct Batch {
+pub(crate) struct Batch {
     reserve: BTreeMap<ObjectId, i64>,
     orders: Vec<RawDocumentBuf>,
     answers: Vec<RawDocumentBuf>,
 }
 
-impl Captured {
-    /// The next so many orders, under new ids.
+/// Documents to store again and again, in groups.
+pub(crate) trait Sample: Send + Sync + 'static {
+    /// What one transaction writes.
+    type Batch: Send + Sync;
+
+    /// How many there are.
+    fn size(&self) -> usize;
+
+    /// The next so many, under new ids.
+    fn batch(&self, size: usize, from: usize) -> anyhow::Result<Self::Batch>;
+
+    /// Writes them, as a part of a transaction.
+    fn store(
+        db: &Db,
+        session: &mut ClientSession,
+        batch: &Self::Batch,
+    ) -> impl Future<Output = mongodb::error::Result<()>> + Send;
+}
+
+impl Sample for Captured {
+    type Batch = Batch;
+
+    fn size(&self) -> usize {
+        self.orders.len()
+    }
+
     fn batch(&self, size: usize, from: usize) -> anyhow::Result<Batch> {
         let mut batch = Batch { reserve: BTreeMap::new(), orders: Vec::new(), answers: Vec::new() };
         for (order, product, count) in self.orders.iter().cycle().skip(from % self.orders.len()).take(size) {
@@ -80,6 +104,23 @@ impl Captured {
             batch.answers.push(renewed(answer, Id::<()>::new().hex().as_bytes())?);
         }
         Ok(batch)
+    }
+
+    async fn store(db: &Db, session: &mut ClientSession, batch: &Batch) -> mongodb::error::Result<()> {
+        let updates: Vec<_> = batch
+            .reserve
+            .iter()
+            .map(|(id, count)| {
+                doc! { "q": { "_id": *id }, "u": { "$inc": { "reserved": Bson::Int64(*count) } } }
+            })
+            .collect();
+        let update = doc! { "update": PRODUCTS, "updates": updates };
+        db.database().run_command(update).session(&mut *session).await?;
+        db.raw::<RawDocumentBuf>(ORDERS).insert_many(&batch.orders).session(&mut *session).await?;
+        if !batch.answers.is_empty() {
+            db.raw::<RawDocumentBuf>(ANSWERS).insert_many(&batch.answers).session(session).await?;
+        }
+        Ok(())
     }
 }
 
@@ -108,15 +149,15 @@ pub(crate) struct Shape {
     pub(crate) group: usize,
 }
 
-/// Commits until the time is over; each order took as long as its transaction.
-pub(crate) async fn run(
+/// Commits until the time is over; each document took as long as its transaction.
+pub(crate) async fn run<S: Sample>(
     db: &Db,
-    captured: &Arc<Captured>,
+    sample: &Arc<S>,
     shape: Shape,
     period: Period,
 ) -> anyhow::Result<Tally> {
     let writers: Vec<_> = (0..shape.writers)
-        .map(|writer| tokio::spawn(write(db.clone(), Arc::clone(captured), shape, writer, period)))
+        .map(|writer| tokio::spawn(write(db.clone(), Arc::clone(sample), shape, writer, period)))
         .collect();
     let mut tally = Tally::default();
     for writer in writers {
@@ -125,9 +166,9 @@ pub(crate) async fn run(
     Ok(tally)
 }
 
-async fn write(
+async fn write<S: Sample>(
     db: Db,
-    captured: Arc<Captured>,
+    sample: Arc<S>,
     shape: Shape,
     writer: usize,
     period: Period,
@@ -135,15 +176,16 @@ async fn write(
     let mut session = db.client().start_session().await?;
     let mut tally = Tally::default();
     // Each begins somewhere else.
-    let mut from = writer * captured.orders.len() / shape.writers;
+    let mut from = writer * sample.size() / shape.writers;
     loop {
-        let batch = Arc::new(captured.batch(shape.group, from)?);
+        let batch = Arc::new(sample.batch(shape.group, from)?);
         from += shape.group;
         let begun = Instant::now();
         if begun >= period.until {
             return Ok(tally);
         }
-        let committed = tokio::time::timeout_at(period.until + GRACE, commit(&db, &mut session, batch)).await;
+        let committed =
+            tokio::time::timeout_at(period.until + GRACE, commit::<S>(&db, &mut session, batch)).await;
         let took = begun.elapsed();
         match committed {
             _ if begun < period.counted_from => {}
@@ -160,7 +202,11 @@ async fn write(
 }
 
 /// One transaction, which the driver repeats when it conflicts with another.
-async fn commit(db: &Db, session: &mut ClientSession, batch: Arc<Batch>) -> mongodb::error::Result<()> {
+async fn commit<S: Sample>(
+    db: &Db,
+    session: &mut ClientSession,
+    batch: Arc<S::Batch>,
+) -> mongodb::error::Result<()> {
     let concern = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
     session
         .start_transaction()
@@ -168,23 +214,7 @@ async fn commit(db: &Db, session: &mut ClientSession, batch: Arc<Batch>) -> mong
         .write_concern(concern)
         .and_run((db.clone(), batch), |session, (db, batch)| {
             let (db, batch) = (db.clone(), Arc::clone(batch));
-            async move {
-                let updates: Vec<_> = batch
-                    .reserve
-                    .iter()
-                    .map(|(id, count)| {
-                        doc! { "q": { "_id": *id }, "u": { "$inc": { "reserved": Bson::Int64(*count) } } }
-                    })
-                    .collect();
-                let update = doc! { "update": PRODUCTS, "updates": updates };
-                db.database().run_command(update).session(&mut *session).await?;
-                db.raw::<RawDocumentBuf>(ORDERS).insert_many(&batch.orders).session(&mut *session).await?;
-                if !batch.answers.is_empty() {
-                    db.raw::<RawDocumentBuf>(ANSWERS).insert_many(&batch.answers).session(session).await?;
-                }
-                Ok(())
-            }
-            .boxed()
+            async move { S::store(&db, session, &batch).await }.boxed()
         })
         .await
 }

@@ -1,30 +1,21 @@
 //! The table: Souk's checkouts beside what the bare driver commits, cell by cell on the same `mongod`.
 
-use std::{
-    fs,
-    io::Write as _,
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use bson::{Bson, Document, doc};
 use futures_util::future::try_join_all;
 use shared::{audit, clock::Clock, config::Config, db::Db, migrate, model::Kind};
 use souk::embedded::{self, EmbeddedMongo};
-use tokio::{
-    signal::unix::{SignalKind, signal},
-    time::Instant,
-};
+use tokio::time::Instant;
 
 use crate::{
     ceiling::{self, Captured, Shape},
     goods::{self, Browser, Layout, Shelf},
     load::{Client, Credential, Period},
     machine::{self, Meter},
-    server::Server,
+    server::{Program, Server},
+    stage::{Scratch, say, until_stopped},
     stats::{Figures, Tally, millis, ratio},
 };
 
@@ -99,34 +90,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
             None => own(&options).await,
         }
     };
-    let mut terminated = signal(SignalKind::terminate())?;
-    tokio::select! {
-        done = measured => done,
-        _ = tokio::signal::ctrl_c() => anyhow::bail!("stopped before it was done"),
-        _ = terminated.recv() => anyhow::bail!("stopped before it was done"),
-    }
-}
-
-fn say(line: impl AsRef<str>) {
-    // Whoever has closed our output does not want to know.
-    _ = writeln!(std::io::stdout(), "{}", line.as_ref());
-}
-
-/// A directory that is gone afterwards.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new(parent: &Path) -> anyhow::Result<Self> {
-        let path = parent.join(format!("souk-bench-{}", std::process::id()));
-        fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        fs::remove_dir_all(&self.0).ok();
-    }
+    until_stopped(measured).await
 }
 
 /// Souk, in processes of its own, on a database of its own.
@@ -134,7 +98,7 @@ async fn own(options: &Options) -> anyhow::Result<ExitCode> {
     let scratch = Scratch::new(&options.dir)?;
     let mongod = Config::from_env().ok().and_then(|config| config.mongod);
     let mongo =
-        embedded::start(embedded::Options { mongod, ..embedded::Options::in_home(&scratch.0) }).await?;
+        embedded::start(embedded::Options { mongod, ..embedded::Options::in_home(scratch.path()) }).await?;
     let outcome = beside(options, &scratch, &mongo).await;
     mongo.stop().await;
     outcome
@@ -150,9 +114,9 @@ async fn beside(options: &Options, scratch: &Scratch, mongo: &EmbeddedMongo) -> 
     ceiling::copy_products(&db, &raw).await?;
     let mut servers = Vec::new();
     for node in 0..options.nodes {
-        let home = scratch.0.join(format!("node{node}"));
+        let home = scratch.path().join(format!("node{node}"));
         fs::create_dir_all(&home)?;
-        servers.push(Server::start(mongo.uri(), &home).await?);
+        servers.push(Server::start(Program::Api, mongo.uri(), &home).await?);
     }
     let addresses: Vec<String> = servers.iter().map(|server| server.address.clone()).collect();
     let cookies =

@@ -41,6 +41,21 @@ fn ticks(stat: &str) -> Option<u64> {
     Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
 }
 
+/// Kilobytes of memory that a process has.
+pub(crate) fn resident(pid: u32) -> Option<u64> {
+    field(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "VmRSS:")
+}
+
+/// How many files this process may have open; every connection is one. The servers inherit it.
+pub(crate) fn open_files() -> Option<u64> {
+    field(&fs::read_to_string("/proc/self/limits").ok()?, "Max open files")
+}
+
+/// The first number behind a name at the beginning of a line.
+fn field(lines: &str, name: &str) -> Option<u64> {
+    lines.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
+}
+
 /// How many cores there are to use.
 pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
@@ -48,6 +63,15 @@ pub(crate) fn cores() -> usize {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn numbers_are_found_behind_their_names() {
+        let status = "Name:\tsouk\nVmPeak:\t  99 kB\nVmRSS:\t   1234 kB\n";
+        assert_eq!(super::field(status, "VmRSS:"), Some(1234));
+        let limits = "Max processes             7      8      processes\nMax open files            20000  30000  files";
+        assert_eq!(super::field(limits, "Max open files"), Some(20_000));
+        assert_eq!(super::field(limits, "VmRSS:"), None);
+    }
+
     #[test]
     fn time_is_found_behind_any_name() {
         let stat = "7 (a) b) S 1 7 7 0 -1 4194304 2 3 4 5 120 34 0 0 20 0 1 0 9";

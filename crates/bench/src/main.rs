@@ -1,23 +1,30 @@
 //! `cargo run --release -p bench -- checkout`: how many checkouts a second, beside what the database allows.
+//! `cargo run --release -p bench -- chat`: how many messages a second, beside what the stack and the database allow.
 //!
 //! * `checkout` runs the cells of the table and prints it;
+//! * `chat` likewise, for the chat;
 //! * `goods` fills a database and writes the bodies that browsers send;
 //! * `load` is the clients, on one kept-alive connection each;
 //! * `ceiling` commits the same documents with the bare driver;
+//! * `server` starts what is measured, in processes of its own;
+//! * `stage` is what both need around the measuring;
 //! * `machine` tells whose processor time it was;
 //! * `stats` makes figures of latencies.
 
 mod ceiling;
+mod chat;
 mod checkout;
 mod goods;
 mod load;
 mod machine;
 mod server;
+mod stage;
 mod stats;
 
 use std::{io::Write as _, process::ExitCode};
 
 use clap::{Parser, Subcommand};
+use futures_util::{FutureExt as _, TryFutureExt as _};
 
 /// Measures Souk.
 #[derive(Parser)]
@@ -30,21 +37,31 @@ struct Cli {
 enum Command {
     /// Checkouts a second over HTTP, and what the bare driver commits of the same documents
     Checkout(checkout::Options),
+    /// Messages a second over Socket.IO, and what bare relays and the bare driver do with the same messages
+    Chat(chat::Options),
     /// The server under test: this very program once more, so that its processor time can be told apart
     #[command(hide = true)]
     Api,
+    /// Likewise
+    #[command(hide = true)]
+    Realtime,
+    /// A server that only passes messages on
+    #[command(hide = true)]
+    Relay(chat::relay::Relay),
 }
 
 fn main() -> ExitCode {
-    let options = match Cli::parse().command {
-        Command::Api => return souk::cli::main(),
-        Command::Checkout(options) => options,
+    let work = match Cli::parse().command {
+        Command::Api | Command::Realtime => return souk::cli::main(),
+        Command::Checkout(options) => checkout::run(options).boxed(),
+        Command::Chat(options) => chat::run(options).boxed(),
+        Command::Relay(relay) => chat::relay::serve(relay).map_ok(|()| ExitCode::SUCCESS).boxed(),
     };
     let done = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(anyhow::Error::from)
-        .and_then(|runtime| runtime.block_on(checkout::run(options)));
+        .and_then(|runtime| runtime.block_on(work));
     match done {
         Ok(code) => code,
         Err(error) => {

@@ -15,7 +15,20 @@ use tokio::{
 /// Signs the sessions of the buyers. The database is thrown away afterwards.
 pub(crate) const SECRET: &str = "for the time of a benchmark, and long enough";
 
-/// A running `souk api`, killed when dropped.
+/// Which program is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Program {
+    /// `souk api`
+    Api,
+    /// `souk realtime`
+    Chat,
+    /// Passes messages on, over bare websockets.
+    Relay,
+    /// Passes messages on, through the library that the chat server uses.
+    LibraryRelay,
+}
+
+/// A running server, killed when dropped.
 pub(crate) struct Server {
     child: Child,
     /// `127.0.0.1:port`
@@ -24,14 +37,22 @@ pub(crate) struct Server {
 
 impl Server {
     /// Returns once it serves.
-    pub(crate) async fn start(database: &str, home: &Path) -> anyhow::Result<Self> {
+    pub(crate) async fn start(program: Program, database: &str, home: &Path) -> anyhow::Result<Self> {
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let text = port.to_string();
+        let arguments: &[&str] = match program {
+            Program::Api => &["api"],
+            Program::Chat => &["realtime"],
+            Program::Relay => &["relay", "--port", &text],
+            Program::LibraryRelay => &["relay", "--library", "--port", &text],
+        };
         let mut child = Command::new(std::env::current_exe()?)
-            .arg("api")
+            .args(arguments)
             .env_clear()
             .env("DB_URL", database)
             .env("BIND", "127.0.0.1")
-            .env("PORT", port.to_string())
+            .env("PORT", &text)
+            .env("CHAT_PORT", &text)
             .env("AUTH_MODE", "strict")
             .env("JWT_SECRET_KEY", SECRET)
             .env("RATE_LIMITS", "off")
@@ -47,7 +68,7 @@ impl Server {
         loop {
             let line = lines.next_line().await?.context("the server ended instead of serving")?;
             // Its banner names the address once it serves.
-            if line.contains(&port.to_string()) {
+            if line.contains(&text) {
                 break;
             }
         }

@@ -1,0 +1,50 @@
+//! What both benchmarks need around the measuring: a voice, a directory, an end.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::Context as _;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Prints a line.
+pub(crate) fn say(line: impl AsRef<str>) {
+    // Whoever has closed our output does not want to know.
+    _ = writeln!(std::io::stdout(), "{}", line.as_ref());
+}
+
+/// A directory that is gone afterwards.
+pub(crate) struct Scratch(PathBuf);
+
+impl Scratch {
+    pub(crate) fn new(parent: &Path) -> anyhow::Result<Self> {
+        let path = parent.join(format!("souk-bench-{}", std::process::id()));
+        fs::create_dir_all(&path).with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(Self(path))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.0).ok();
+    }
+}
+
+/// Measures, unless told to stop before.
+pub(crate) async fn until_stopped(
+    measured: impl Future<Output = anyhow::Result<ExitCode>>,
+) -> anyhow::Result<ExitCode> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    tokio::select! {
+        done = measured => done,
+        _ = tokio::signal::ctrl_c() => anyhow::bail!("stopped before it was done"),
+        _ = terminated.recv() => anyhow::bail!("stopped before it was done"),
+    }
+}
