@@ -494,7 +494,8 @@ async fn a_drain_acknowledges_what_was_sent_and_then_lets_the_clients_go() {
             .filter(|packet| packet.starts_with("43") && packet.contains("\"success\":true"))
             .count()
     };
-    assert_eq!((acknowledged(&over_socket), acknowledged(&over_polling)), (40, 40));
+    let both = (acknowledged(&over_socket), acknowledged(&over_polling));
+    assert_eq!(both, (40, 40));
     assert!(over_polling.iter().all(|packet| !packet.starts_with("41")));
     assert_eq!(market.texts().await.len(), 80);
 }

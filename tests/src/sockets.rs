@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use shared::{config::Config, db::Db};
 use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
+    MaybeTlsStream, WebSocketStream, connect_async_with_config,
     tungstenite::{Message, client::IntoClientRequest as _, http::HeaderValue, protocol::CloseFrame},
 };
 
@@ -156,7 +156,8 @@ impl Socket {
             let name: tokio_tungstenite::tungstenite::http::HeaderName = name.parse().unwrap();
             request.headers_mut().insert(name, HeaderValue::from_str(value).unwrap());
         }
-        let (stream, _) = connect_async(request).await?;
+        // What was sent is on its way then, and does not wait for an answer to what was sent before.
+        let (stream, _) = connect_async_with_config(request, None, true).await?;
         Ok(Self { stream, waiting: VecDeque::new(), acks: 0, pid: None, offset: None })
     }
 

@@ -4,7 +4,6 @@
 
 use std::{
     io,
-    mem::MaybeUninit,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
@@ -12,7 +11,6 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes};
-use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::TcpStream,
@@ -26,6 +24,9 @@ use crate::{
 
 /// What a client would send to end its session (Engine.IO's `close`), as a frame with an empty mask.
 const CLOSE: [u8; 7] = [0x81, 0x81, 0, 0, 0, 0, b'1'];
+
+/// How long nothing must have come from a client that is to go: what it had sent may be under way still.
+const QUIET: Duration = Duration::from_millis(250);
 
 /// How long a client that was sent off may take to close its end.
 const LINGER: Duration = Duration::from_secs(2);
@@ -101,6 +102,8 @@ pub(crate) struct Line {
     passing: usize,
     /// A frame of ours, to be written first.
     ours: Bytes,
+    /// Runs while nothing comes from a client that is to go.
+    quiet: Option<Pin<Box<Sleep>>>,
     /// The session was told that its client closes it.
     closed: bool,
 }
@@ -118,15 +121,20 @@ impl Line {
             midway: false,
             passing: 0,
             ours: Bytes::new(),
+            quiet: None,
             closed: false,
         }
     }
 
-    /// Whether the kernel has nothing for us. To read tells only what it has told already.
-    fn nothing_waits(&self) -> bool {
-        let Some(wire) = &self.wire else { return true };
-        let peeked = SockRef::from(&wire.stream).peek(&mut [MaybeUninit::uninit()]);
-        peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    /// Whether nothing has come for a while, nothing is being done, and the client is to go.
+    fn may_leave(&mut self, cx: &mut Context<'_>) -> bool {
+        let idle = self.control.is_leaving() && !self.control.is_busy() && !self.closed;
+        if !idle || !self.incoming.is_between_frames() {
+            self.quiet = None;
+            return false;
+        }
+        let quiet = self.quiet.get_or_insert_with(|| Box::pin(tokio::time::sleep(QUIET)));
+        quiet.as_mut().poll(cx).is_ready()
     }
 
     fn wire(&mut self) -> io::Result<Pin<&mut Wire>> {
@@ -204,12 +212,7 @@ impl AsyncRead for Line {
                 if this.control.is_hung_up() {
                     return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
                 }
-                let idle = this.control.is_leaving() && !this.control.is_busy() && !this.closed;
-                if idle
-                    && this.nothing_waits()
-                    && this.incoming.is_between_frames()
-                    && buf.remaining() >= CLOSE.len()
-                {
+                if buf.remaining() >= CLOSE.len() && this.may_leave(cx) {
                     // The session ends as if its client had closed it, which sends what is waiting.
                     this.closed = true;
                     buf.put_slice(&CLOSE);
@@ -217,6 +220,7 @@ impl AsyncRead for Line {
                 }
             }
             ready!(read)?;
+            this.quiet = None;
         } else {
             let some = this.early.split_to(this.early.len().min(buf.remaining()));
             buf.put_slice(&some);
