@@ -402,7 +402,7 @@ async fn stubborn(chat: &Chat, cookies: &str) -> TcpStream {
 /// Reads until the connection ends, and says how much came.
 async fn drain(mut stream: TcpStream) -> usize {
     let mut length = 0;
-    let mut some = [0; 65536];
+    let mut some = vec![0; 65536];
     loop {
         match in_time(stream.read(&mut some)).await {
             Ok(0) | Err(_) => return length,

@@ -258,10 +258,10 @@ async fn handle(app: &App, progress: &mut Progress, changes: Vec<Change>) -> Res
                 message_id: seen.message_id,
             };
             app.audience.tell(&event.sender_id, wire::MESSAGE_SENT, &event);
-        } else if let Some(opened) = change.full_document {
-            if let Ok(conversation) = bson::deserialize_from_slice::<Conversation>(opened.as_bytes()) {
-                app.presence.acquainted(&app.members.note(&conversation));
-            }
+        } else if let Some(opened) = change.full_document
+            && let Ok(conversation) = bson::deserialize_from_slice::<Conversation>(opened.as_bytes())
+        {
+            app.presence.acquainted(&app.members.note(&conversation));
         }
     }
     app.audience.hear(said);
