@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use bson::{Document, doc};
 use serde_json::{Value, json};
 use tests::{Browser, Buyer, Chat, Seller, Socket, TestApp};
 
@@ -141,6 +142,29 @@ async fn a_page_that_is_opened_anew_is_told_nothing_old() {
     market.say("it is read over REST").await;
     let mut page = market.chat.connect_with(&browser, None).await;
     market.assert_comes(&mut page, &[]).await;
+}
+
+#[tokio::test]
+async fn more_than_a_queue_holds_follows_at_the_readers_pace() {
+    const MESSAGES: usize = 1_000;
+    let market = Market::open().await;
+    let mut stays = market.chat.connect(&market.bobs).await;
+    let mut drops = market.chat.connect(&market.bobs).await;
+    drops.hang_up().await;
+    let texts: Vec<String> = (0..MESSAGES).map(|i| format!("{i} {}", "x".repeat(2_000))).collect();
+    // All at once, as from a program.
+    let messages = texts.iter().map(|text| {
+        doc! { "conversationId": &market.conversation, "sender": market.ann.id.hex(), "text": text }
+    });
+    market.app.db.raw::<Document>("messages").insert_many(messages).await.unwrap();
+    let mut back = market.chat.come_back(&market.bobs, &drops).await;
+    for tab in [&mut stays, &mut back] {
+        for text in &texts {
+            assert_eq!(tab.next("getMessage").await["text"], *text);
+        }
+    }
+    market.assert_comes(&mut stays, &[]).await;
+    assert_eq!(back.next("getMessage").await["text"].as_str().unwrap().split(' ').next(), Some("sentinel"));
 }
 
 #[tokio::test]

@@ -138,7 +138,7 @@ async def story(kind, name, transports, proof):
     await bobs.shows("with an acknowledgement")
 
     # Few: a poll that is answered with more than sixteen packets at once ends the connection of Python's clients.
-    texts = [f"in order {at}" for at in range(5)]
+    texts = [f"in order {at}" for at in range(12)]
     for text in texts:
         payload = {"senderId": ANN["id"], "receiverId": BOBS["id"], "text": text}
         await anns.wire.call("emit", "sendMessage", payload)

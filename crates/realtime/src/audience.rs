@@ -38,6 +38,11 @@ const DROPPED: usize = 20_000;
 /// this database.
 const AHEAD: u32 = 60;
 
+/// A socket that has fallen behind gets at most so many messages in so much time, and may take none for so long.
+const PORTION: usize = 64;
+const PAUSE: Duration = Duration::from_millis(20);
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// How a client is told its offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mark {
@@ -45,6 +50,8 @@ enum Mark {
     Argument,
     /// As an event that nobody listens to: other clients may insist on the number of arguments.
     Event,
+    /// Not at all: Python's clients repeat nothing, and give up a poll that brings many packets.
+    Nothing,
 }
 
 /// What is settled about a socket before its connection is confirmed.
@@ -76,8 +83,8 @@ struct Place {
     people: Vec<String>,
     /// Everything for its people up to here was put into its queue.
     position: Position,
-    /// Something could not be put there: whatever follows must wait until it comes back.
-    lost: bool,
+    /// More was said than its queue holds. What is missing is in the ring, and follows at the reader's pace.
+    behind: bool,
 }
 
 /// A socket that dropped out and has not come back.
@@ -92,7 +99,7 @@ struct Dropped {
 /// Everybody who listens on this node.
 pub(crate) struct Audience {
     window: Duration,
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 struct State {
@@ -119,12 +126,18 @@ impl Audience {
             pids: HashMap::new(),
             dropped: VecDeque::new(),
         };
-        Self { window, state: Mutex::new(state) }
+        Self { window, state: Arc::new(Mutex::new(state)) }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing that holds it can panic half way.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.state)
+    }
+
+    /// Has those who fell behind follow at their own pace.
+    fn follow(&self, behind: Vec<Arc<Tab>>) {
+        for tab in behind {
+            tokio::spawn(follow(Arc::clone(&self.state), tab));
+        }
     }
 
     /// The database is being watched from `floor` on, for the first time.
@@ -198,7 +211,7 @@ impl Audience {
             pid: seat.pid.clone(),
             mark: seat.mark,
             kin: seat.kin.clone(),
-            place: Mutex::new(Place { people: Vec::new(), position: seat.position, lost: false }),
+            place: Mutex::new(Place { people: Vec::new(), position: seat.position, behind: false }),
         });
         let mut state = self.state();
         // The same client's connection before, which nobody has noticed to be dead.
@@ -207,14 +220,16 @@ impl Audience {
             hang_up(&before.socket, Why::Replaced);
         }
         state.tabs.insert(socket.id, Arc::clone(&tab));
-        state.add(&tab, people);
+        let behind = state.add(&tab, people);
+        self.follow(behind);
     }
 
     /// A connection is somebody else's as well.
     pub(crate) fn add(&self, sid: Sid, person: &str) {
         let mut state = self.state();
         if let Some(tab) = state.tabs.get(&sid).cloned() {
-            state.add(&tab, &[person.to_owned()]);
+            let behind = state.add(&tab, &[person.to_owned()]);
+            self.follow(behind);
         }
     }
 
@@ -240,15 +255,17 @@ impl Audience {
 
     /// Hands out messages that were stored, in order.
     pub(crate) fn hear(&self, said: Vec<Said>) {
+        let mut behind = Vec::new();
         let mut state = self.state();
         for said in said {
             let said = Arc::new(said);
             state.head = state.head.max(said.position);
-            if let Some(tabs) = state.of.get(&said.receiver) {
-                tabs.iter().for_each(|tab| tab.hand(&said));
-            }
+            let tabs = state.of.get(&said.receiver).map(Vec::as_slice).unwrap_or_default();
+            behind.extend(tabs.iter().filter(|tab| tab.hand(&said)).cloned());
             state.ring.push(said);
         }
+        drop(state);
+        self.follow(behind);
     }
 
     /// Everything up to here was handed out, whether it concerned anybody or not.
@@ -260,12 +277,47 @@ impl Audience {
     /// Tells a person's sockets something that is not kept.
     pub(crate) fn tell(&self, person: &str, event: &str, payload: &impl Serialize) {
         let tabs = self.state().of.get(person).cloned().unwrap_or_default();
-        tabs.iter().for_each(|tab| emit(&tab.socket, event, payload));
+        for tab in tabs {
+            if !emit(&tab.socket, event, payload) {
+                metrics::counter!("chat_events_dropped_total", "reason" => "slow").increment(1);
+            }
+        }
     }
 }
 
+/// Puts into a socket's queue what it has missed, a little at a time, until it has caught up. A reader that takes
+/// nothing for a while is hung up on: it comes back and gets the rest.
+async fn follow(state: Arc<Mutex<State>>, tab: Arc<Tab>) {
+    let mut stalled = Duration::ZERO;
+    while stalled < PATIENCE {
+        tokio::time::sleep(PAUSE).await;
+        let state = locked(&state);
+        if !state.tabs.contains_key(&tab.socket.id) {
+            return;
+        }
+        let (position, people) = {
+            let place = tab.place();
+            (place.position, place.people.clone())
+        };
+        let missed = state.ring.after(position, &people);
+        let taken = missed.iter().take(PORTION).take_while(|said| tab.put(said)).count();
+        if taken == missed.len() {
+            tab.place().behind = false;
+            return;
+        }
+        stalled = if taken == 0 { stalled + PAUSE } else { Duration::ZERO };
+    }
+    hang_up(&tab.socket, Why::Slow);
+}
+
+fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    // Nothing that holds it can panic half way.
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl State {
-    fn add(&mut self, tab: &Arc<Tab>, people: &[String]) {
+    /// Whether it was too much at once for the tab.
+    fn add(&mut self, tab: &Arc<Tab>, people: &[String]) -> Vec<Arc<Tab>> {
         let new: Vec<String> = {
             let mut place = tab.place();
             let new =
@@ -274,12 +326,12 @@ impl State {
             new
         };
         let position = tab.place().position;
-        for said in self.ring.after(position, &new) {
-            tab.hand(&said);
-        }
+        let missed = self.ring.after(position, &new);
+        let behind = missed.iter().filter(|said| tab.hand(said)).count() > 0;
         for person in new {
             self.of.entry(person).or_default().push(Arc::clone(tab));
         }
+        behind.then(|| Arc::clone(tab)).into_iter().collect()
     }
 
     fn remove(&mut self, sid: Sid) -> Option<Arc<Tab>> {
@@ -312,30 +364,35 @@ impl Tab {
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts a message into the socket's queue, unless it was there before.
-    fn hand(&self, said: &Said) {
+    /// Puts a message into the socket's queue, unless it was there before. Whether it falls behind with this one.
+    fn hand(&self, said: &Said) -> bool {
+        if self.place().behind || self.put(said) {
+            return false;
+        }
+        self.place().behind = true;
+        true
+    }
+
+    /// False if the queue is full.
+    fn put(&self, said: &Said) -> bool {
         let mut place = self.place();
-        if place.lost || said.position <= place.position {
-            return;
+        if said.position <= place.position {
+            return true;
         }
         let sent = match self.mark {
             Mark::Argument => self.socket.emit(wire::GET_MESSAGE, &(&said.payload, &said.offset)),
-            Mark::Event => self
-                .socket
-                .emit(wire::GET_MESSAGE, &said.payload)
-                .and_then(|()| self.socket.emit(wire::OFFSET, &said.offset)),
+            Mark::Event | Mark::Nothing => self.socket.emit(wire::GET_MESSAGE, &said.payload),
         };
-        match sent {
-            Ok(()) => {
-                place.position = said.position;
-                metrics::counter!("chat_messages_delivered_total").increment(1);
-            }
-            Err(failure) => {
-                // What follows would hide what is missing.
-                place.lost = true;
-                drop_slow(&self.socket, &failure);
-            }
+        if let Err(failure) = sent {
+            return !is_full(&failure);
         }
+        if self.mark == Mark::Event {
+            // Should it not get there, the message comes twice to a client that comes back at this very moment.
+            _ = self.socket.emit(wire::OFFSET, &said.offset);
+        }
+        place.position = said.position;
+        metrics::counter!("chat_messages_delivered_total").increment(1);
+        true
     }
 }
 
@@ -364,8 +421,13 @@ impl<'a> Client<'a> {
 
     /// JavaScript outside of a browser names itself or sends neither of the two headers; Python's clients send one.
     fn mark(&self) -> Mark {
-        let bare = self.agent.is_empty() && !self.has_origin;
-        if self.is_browser() || bare || self.agent.starts_with("node") { Mark::Argument } else { Mark::Event }
+        match self.agent {
+            "" if self.has_origin => Mark::Nothing,
+            "" => Mark::Argument,
+            agent if self.is_browser() || agent.starts_with("node") => Mark::Argument,
+            agent if agent.to_ascii_lowercase().contains("python") => Mark::Nothing,
+            _ => Mark::Event,
+        }
     }
 
     fn kin(&self) -> Kin {
@@ -373,12 +435,9 @@ impl<'a> Client<'a> {
     }
 }
 
-/// Sends an event to one socket. A reader that is too slow to take it is hung up on, so that it comes back and gets
-/// what it has missed.
-pub(crate) fn emit(socket: &SocketRef, event: &str, payload: &(impl Serialize + ?Sized)) {
-    if let Err(failure) = socket.emit(event, payload) {
-        drop_slow(socket, &failure);
-    }
+/// Sends an event to one socket. False if its queue is full: then it is told nothing.
+pub(crate) fn emit(socket: &SocketRef, event: &str, payload: &(impl Serialize + ?Sized)) -> bool {
+    !socket.emit(event, payload).is_err_and(|failure| is_full(&failure))
 }
 
 /// Ends the transport, so that the client comes back.
@@ -388,8 +447,6 @@ pub(crate) fn hang_up(socket: &SocketRef, why: Why) {
     }
 }
 
-fn drop_slow(socket: &SocketRef, failure: &SendError) {
-    if let SendError::Socket(SocketError::InternalChannelFull) = failure {
-        hang_up(socket, Why::Slow);
-    }
+fn is_full(failure: &SendError) -> bool {
+    matches!(failure, SendError::Socket(SocketError::InternalChannelFull))
 }

@@ -183,7 +183,9 @@ fn tell(people: &mut People, socket: &SocketRef, asks: bool) {
     if let Some(list) = people.list(socket.id, asks) {
         let list: Vec<wire::Online> = list.iter().map(|name| wire::Online::of(name)).collect();
         metrics::counter!("chat_presence_lists_total").increment(1);
-        emit(socket, wire::GET_USERS, &list);
+        if !emit(socket, wire::GET_USERS, &list) {
+            people.again(socket.id);
+        }
     }
 }
 

@@ -258,6 +258,14 @@ impl People {
         due.into_iter().collect()
     }
 
+    /// A socket could not be told.
+    pub(crate) fn again(&mut self, sid: Sid) {
+        if let Some(socket) = self.sockets.get_mut(&sid) {
+            socket.told = None;
+            self.due.insert(sid);
+        }
+    }
+
     /// The people of a socket whose contacts must be looked up before it can be told anything.
     pub(crate) fn of(&self, sid: Sid) -> BTreeSet<String> {
         let people = self.sockets.get(&sid).map(|socket| socket.people.as_slice()).unwrap_or_default();
