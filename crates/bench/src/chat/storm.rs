@@ -350,6 +350,10 @@ mod tests {
         let bad = judge(vec![log([1, 2, 3], &[]), log([], &[3, 1, 3])], PLAN);
         assert_eq!((bad.lost, bad.twice, bad.disordered), (1, 1, 1));
         let overtaken = judge(vec![log([2, 3], &[]), log([], &[2, 1, 3])], PLAN);
-        assert_eq!((overtaken.lost, overtaken.disordered), (0, 0), "1 was under way on the connection before");
+        assert_eq!(
+            (overtaken.lost, overtaken.disordered),
+            (0, 0),
+            "1 was under way on the connection before"
+        );
     }
 }
