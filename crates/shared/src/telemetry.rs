@@ -1,11 +1,16 @@
 //! Logs and metrics of a process.
 
-use std::{io::IsTerminal as _, sync::OnceLock};
+use std::{io::IsTerminal as _, sync::OnceLock, time::Duration};
 
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
+
+/// Upper ends of the buckets of delays, in seconds.
+const DELAYS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+const UPKEEP: Duration = Duration::from_secs(5);
 
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 
@@ -27,8 +32,24 @@ pub fn init_logs(format: LogFormat, filter: &str) {
 /// Starts collecting metrics for this process.
 pub fn init_metrics() {
     METRICS.get_or_init(|| {
-        let recorder = PrometheusBuilder::new().build_recorder();
+        let delays = Matcher::Suffix("_seconds".to_owned());
+        // Fails only for a list of no buckets.
+        let builder = PrometheusBuilder::new().set_buckets_for_metric(delays, DELAYS);
+        let builder = builder.unwrap_or_else(|_| PrometheusBuilder::new());
+        let recorder = builder.build_recorder();
         let handle = recorder.handle();
+        // What histograms have seen is kept until somebody reads it, and perhaps nobody ever does.
+        let upkeep = handle.clone();
+        let thread = std::thread::Builder::new().name("metrics".to_owned());
+        let kept = thread.spawn(move || {
+            loop {
+                std::thread::sleep(UPKEEP);
+                upkeep.run_upkeep();
+            }
+        });
+        if let Err(error) = kept {
+            tracing::warn!(%error, "metrics are kept tidy only when they are read");
+        }
         // Somebody else's recorder stays; ours then renders nothing.
         _ = metrics::set_global_recorder(recorder);
         handle
