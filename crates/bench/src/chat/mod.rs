@@ -308,7 +308,7 @@ fn introduction(options: &Options, database: &str) {
     say(format!(
         "{} cores{database}; {} s a row after {} s of warm-up\n\
          closed loop: of each pair one sends, the other hears it and answers; at most {} pairs talk, the others listen\n\
-         load generator, {} chat server(s) and database share the cores; every row has fresh servers",
+         load generator, {} chat server(s) and database share the cores",
         machine::cores(),
         options.seconds,
         options.warm_up,
