@@ -69,7 +69,7 @@ async fn until_read(app: &TestApp, times: i64) {
 const ALL: i32 = 100_000;
 
 /// There is one such fail point for the whole server.
-static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+pub static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 fn checkout(product: &Value) -> Value {
     json!({

@@ -33,6 +33,8 @@ pub(crate) enum Why {
     Revoked,
     /// The same client is back on another connection.
     Replaced,
+    /// It is not known whose it is, because the database does not answer.
+    Database,
 }
 
 impl Why {
@@ -42,6 +44,7 @@ impl Why {
             Self::Drain => "drain",
             Self::Revoked => "revoked",
             Self::Replaced => "replaced",
+            Self::Database => "database",
         }
     }
 }
@@ -200,8 +203,9 @@ impl Control {
 
     /// It runs over a websocket from now on.
     pub(crate) fn on_line(&self) {
-        self.state.fetch_or(ON_LINE, Ordering::SeqCst);
-        if self.sid.get().is_some() {
+        let before = self.state.fetch_or(ON_LINE, Ordering::SeqCst);
+        // A client may ask for two websockets at once: the session changes its transport only once.
+        if before & ON_LINE == 0 && self.sid.get().is_some() {
             metrics::gauge!("chat_connections_open", "transport" => "polling").decrement(1.0);
         }
         metrics::gauge!("chat_connections_open", "transport" => "websocket").increment(1.0);

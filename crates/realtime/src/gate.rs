@@ -95,8 +95,10 @@ impl Gate {
             return (None, None);
         };
         let forwarded = request.headers().get_all("x-forwarded-for");
-        let forwarded: Vec<&str> = forwarded.iter().filter_map(|line| line.to_str().ok()).collect();
-        let caller = caller(peer, forwarded.into_iter(), &self.config);
+        // What the client sent ahead of the proxy's entry may be anything, and must not hide that entry.
+        let forwarded: Vec<_> =
+            forwarded.iter().map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
+        let caller = caller(peer, forwarded.iter().map(AsRef::as_ref), &self.config);
         (caller.filter(|_| self.config.rate_limits), caller)
     }
 

@@ -24,10 +24,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     App,
-    audience::Seat,
+    audience::{Seat, hang_up},
     auth::{self, Handshake},
     bus::{self, Word},
-    control::{Busy, Control},
+    control::{Busy, Control, Why},
     presence, wire,
 };
 
@@ -43,6 +43,9 @@ const EARN: Duration = Duration::from_millis(250);
 
 /// How many people a connection without a credential may announce, where such are believed.
 const BARE_PEOPLE: usize = 8;
+
+/// Until a connection that was given up is gone, so that no refusal gets out over it.
+const BREAKING: Duration = Duration::from_secs(1);
 
 const TOO_MANY: &str = "Too many messages at once. Please wait a moment";
 const NOT_YOU: &str = "You are not logged in as this sender";
@@ -145,7 +148,10 @@ async fn prepare(
 ) -> Result<(), &'static str> {
     let mut handshake = socket.req_parts().extensions.get::<Handshake>().cloned().unwrap_or_default();
     if let Err(cause) = auth::add_token(&app, &mut handshake, &auth).await {
-        tracing::warn!(%cause, "a connection was refused because the database did not answer");
+        tracing::warn!(%cause, "a connection was given up because the database did not answer");
+        // JavaScript's client never comes back from a refusal, but from a connection that breaks it does.
+        hang_up(&socket, Why::Database);
+        tokio::time::sleep(BREAKING).await;
         return Err("The service is busy. Please try again");
     }
     let (jobs, queued) = mpsc::channel(QUEUE);

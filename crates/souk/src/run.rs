@@ -17,7 +17,8 @@ use crate::{
     signals::Signals,
 };
 
-/// A stop that takes longer than this is cut short; requests in progress get most of it.
+/// A stop that takes longer than this, besides the time in which chat clients are sent off, is cut short; requests
+/// in progress get most of it.
 const STOP_WITHIN: Duration = Duration::from_secs(45);
 
 /// Which servers this process runs.
@@ -78,9 +79,10 @@ pub(crate) async fn serve(mut config: Config, parts: Parts) -> anyhow::Result<Ex
     say(&started.banner);
     let signal = signals.next().await;
     tracing::info!("{signal}: finishing what is in progress");
+    let patience = STOP_WITHIN + config.chat_drain;
     tokio::select! {
         () = started.stop() => tracing::info!("stopped"),
-        () = tokio::time::sleep(STOP_WITHIN) => tracing::warn!("the stop took too long and was cut short"),
+        () = tokio::time::sleep(patience) => tracing::warn!("the stop took too long and was cut short"),
         signal = impatience(&mut signals) => tracing::warn!("{signal} again: stopping at once"),
     }
     Ok(ExitCode::SUCCESS)
