@@ -290,6 +290,18 @@ async fn a_signal_stays_in_the_database_for_a_while_and_no_longer() {
 }
 
 #[tokio::test]
+async fn nodes_hear_each_other_again_after_their_signals_were_dropped() {
+    let nodes = Nodes::over_mongodb(PATIENT).await;
+    let (mut ann, mut bob) = both(&nodes).await;
+    nodes.app.db.raw::<bson::Document>("chatsignals").drop().await.unwrap();
+    let eve = nodes.app.buyer("eve").await;
+    let _eves = nodes.there().connect(&eve).await;
+    let online = [nodes.ann.id.hex(), nodes.bobs.id.hex(), eve.id.hex()];
+    ann.online(&online).await;
+    bob.online(&online).await;
+}
+
+#[tokio::test]
 async fn the_doctor_tries_redis() {
     let app = TestApp::start().await;
     let mut redis = Redis::start(app.home().to_path_buf()).await;
