@@ -22,7 +22,11 @@ struct Market {
 
 impl Market {
     async fn open() -> Self {
-        let app = TestApp::start().await;
+        Self::with(&[]).await
+    }
+
+    async fn with(settings: &[(&str, &str)]) -> Self {
+        let app = TestApp::with(settings).await;
         let (ann, bobs) = (app.buyer("ann").await, app.seller("bobs").await);
         let body = json!({ "userId": ann.id.hex(), "sellerId": bobs.id.hex() });
         let opened = ann.post("/api/conversation/create-new-conversation").json(&body).await.expect(201);
@@ -128,6 +132,52 @@ async fn a_client_that_remembers_nothing_is_known_by_its_looks() {
     market.say("missed again").await;
     let mut stranger = market.chat.connect_with(&other, Some(json!({}))).await;
     market.assert_comes(&mut stranger, &[]).await;
+}
+
+#[tokio::test]
+async fn of_several_that_look_alike_the_last_one_goes_on() {
+    let market = Market::open().await;
+    let cookies = market.bobs.cookie_header().unwrap();
+    let python = [("cookie", cookies.as_str()), ("user-agent", "Python/3.11 aiohttp/3.9")];
+    // Dead, and noticed to be only when the program is back for a while already.
+    let mut dead = market.chat.connect_with(&python, Some(json!({}))).await;
+    let mut program = market.chat.connect_with(&python, Some(json!({}))).await;
+    dead.hang_up().await;
+    market.say("received").await;
+    market.assert_comes(&mut program, &["received"]).await;
+    program.hang_up().await;
+    market.say("missed").await;
+    let mut program = market.chat.connect_with(&python, Some(json!({}))).await;
+    market.assert_comes(&mut program, &["missed"]).await;
+}
+
+#[tokio::test]
+async fn who_announced_itself_without_a_cookie_need_not_do_it_again() {
+    let market = Market::with(&[("AUTH_MODE", "auto")]).await;
+    let mut dead = market.chat.visitor().await;
+    dead.emit("addUser", &json!(market.bobs.id.hex())).await;
+    dead.online(&[market.bobs.id.hex()]).await;
+    market.say("into a connection that nobody has noticed to be dead").await;
+    let mut tab = market.chat.connect_with(&[], Some(dead.memory())).await;
+    market.assert_comes(&mut tab, &["into a connection that nobody has noticed to be dead"]).await;
+    tab.hang_up().await;
+    market.say("missed").await;
+    let mut tab = market.chat.connect_with(&[], Some(tab.memory())).await;
+    market.assert_comes(&mut tab, &["missed"]).await;
+}
+
+#[tokio::test]
+async fn nobody_guesses_by_what_another_client_is_known_and_ends_its_connection() {
+    let market = Market::open().await;
+    let mut secrets = Vec::new();
+    for _ in 0..3 {
+        let pid = market.chat.visitor().await.pid.unwrap();
+        secrets.push(pid.split_once('~').unwrap().1.to_owned());
+    }
+    for two in secrets.windows(2) {
+        let same = two[0].bytes().zip(two[1].bytes()).filter(|(one, other)| one == other).count();
+        assert!(two[0].len() == 32 && same < 16, "{two:?}");
+    }
 }
 
 #[tokio::test]

@@ -19,7 +19,11 @@ use axum::{
 };
 use serde::Serialize;
 use serde_json::Value;
-use shared::{auth::digest, id::Id, model::Message};
+use shared::{
+    auth::{digest, one_time_token},
+    id::Id,
+    model::Message,
+};
 use socketioxide::{SendError, SocketError, extract::SocketRef, socket::Sid};
 use tokio::time::Instant;
 
@@ -147,7 +151,9 @@ impl Audience {
             state.floor = floor;
             for tab in state.tabs.values() {
                 let mut place = tab.place();
-                place.position = place.position.max(floor);
+                if place.position == Position::NONE {
+                    place.position = floor;
+                }
             }
         }
     }
@@ -173,16 +179,21 @@ impl Audience {
         state.forget(self.window);
         let fresh = state.head.max(state.floor);
         let told = text("pid").split_once('~').and_then(|(position, _)| position.parse::<Position>().ok());
-        let known =
-            told.filter(|told| *told > Position::NONE && told.seconds <= fresh.seconds.saturating_add(AHEAD));
+        // As long as the database is not watched, any position may be one of it.
+        let of_here =
+            |told: &Position| fresh == Position::NONE || told.seconds <= fresh.seconds.saturating_add(AHEAD);
+        let known = told.filter(|told| *told > Position::NONE && of_here(told));
         if let Some(began) = known {
             let pid = text("pid").to_owned();
             let offset = text("offset").parse::<Position>().ok();
-            let dropped = state.take_dropped(|dropped| dropped.pid == pid);
+            let dropped = state.take_dropped(|dropped| dropped.pid == pid).map(|dropped| dropped.people);
+            // Its connection before may be dead without anybody having noticed.
+            let before = || state.pids.get(&pid).and_then(|sid| state.tabs.get(sid));
+            let announced = dropped.or_else(|| before().map(|tab| tab.place().people.clone()));
             return Seat {
                 // Without an offset it has received nothing, whatever was sent.
                 position: offset.unwrap_or(began).max(began),
-                announced: dropped.map(|dropped| dropped.people).unwrap_or_default(),
+                announced: announced.unwrap_or_default(),
                 pid,
                 mark: Mark::Argument,
                 kin: None,
@@ -196,7 +207,7 @@ impl Audience {
         });
         let position = dropped.map_or(fresh, |dropped| dropped.position);
         Seat {
-            pid: format!("{fresh}~{}", Id::<()>::new().hex()),
+            pid: format!("{fresh}~{}", secret()),
             announced: Vec::new(),
             position,
             mark: client.mark(),
@@ -206,14 +217,16 @@ impl Audience {
 
     /// A connection was confirmed: whatever its people have missed follows at once, and then what comes.
     pub(crate) fn join(&self, socket: &SocketRef, seat: &Seat, people: &[String]) {
+        let mut state = self.state();
+        // The watching may have begun since.
+        let position = if seat.position == Position::NONE { state.floor } else { seat.position };
         let tab = Arc::new(Tab {
             socket: socket.clone(),
             pid: seat.pid.clone(),
             mark: seat.mark,
             kin: seat.kin.clone(),
-            place: Mutex::new(Place { people: Vec::new(), position: seat.position, behind: false }),
+            place: Mutex::new(Place { people: Vec::new(), position, behind: false }),
         });
-        let mut state = self.state();
         // The same client's connection before, which nobody has noticed to be dead.
         let before = state.pids.insert(seat.pid.clone(), socket.id);
         if let Some(before) = before.and_then(|sid| state.remove(sid)) {
@@ -299,7 +312,8 @@ async fn follow(state: Arc<Mutex<State>>, tab: Arc<Tab>) {
             let place = tab.place();
             (place.position, place.people.clone())
         };
-        let missed = state.ring.after(position, &people);
+        // One more than is handed out, so that it is seen whether that is all.
+        let missed = state.ring.first_after(position, &people, PORTION + 1);
         let taken = missed.iter().take(PORTION).take_while(|said| tab.put(said)).count();
         if taken == missed.len() {
             tab.place().behind = false;
@@ -308,6 +322,13 @@ async fn follow(state: Arc<Mutex<State>>, tab: Arc<Tab>) {
         stalled = if taken == 0 { stalled + PAUSE } else { Duration::ZERO };
     }
     hang_up(&tab.socket, Why::Slow);
+}
+
+/// What nobody guesses: who shows a `pid` ends the connection that has it.
+fn secret() -> String {
+    let mut secret = one_time_token().unwrap_or_else(|_| Id::<()>::new().hex());
+    secret.truncate(32);
+    secret
 }
 
 fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
@@ -347,8 +368,9 @@ impl State {
         Some(tab)
     }
 
+    /// The one that dropped last: the same program may have left older ones, whose end was noticed late.
     fn take_dropped(&mut self, wanted: impl Fn(&Dropped) -> bool) -> Option<Dropped> {
-        let found = self.dropped.iter().position(wanted)?;
+        let found = self.dropped.iter().rposition(wanted)?;
         self.dropped.remove(found)
     }
 

@@ -28,15 +28,18 @@ impl Position {
     /// The next change, which the database made at `time`.
     pub(crate) const fn then(self, time: Timestamp) -> Self {
         if self.seconds == time.time && self.increment == time.increment {
-            self.next()
+            Self { ordinal: self.ordinal.saturating_add(1), ..self }
         } else {
             Self { seconds: time.time, increment: time.increment, ordinal: 0 }
         }
     }
 
-    /// Directly behind this one.
+    /// Directly behind this one, also behind everything of a moment.
     pub(crate) const fn next(self) -> Self {
-        Self { ordinal: self.ordinal.saturating_add(1), ..self }
+        match self.ordinal.checked_add(1) {
+            Some(ordinal) => Self { ordinal, ..self },
+            None => Self { increment: self.increment.saturating_add(1), ordinal: 0, ..self },
+        }
     }
 
     /// The database's time.
@@ -78,7 +81,10 @@ mod tests {
         let later = same_transaction.then(at(7, 2));
         assert!(Position::NONE < first && first < same_transaction && same_transaction < later);
         assert!(same_transaction < Position::end_of(at(7, 1)) && Position::end_of(at(7, 1)) < later);
-        assert!(Position::end_of(at(7, 1)).then(at(7, 1)) >= Position::end_of(at(7, 1)));
+        assert_eq!(Position::end_of(at(7, 1)).then(at(7, 1)), Position::end_of(at(7, 1)), "it was looked up");
+        let looked_up = Position::end_of(at(7, 1)).next();
+        assert!(looked_up > Position::end_of(at(7, 1)) && looked_up.next() > looked_up);
+        assert!(looked_up.next() < Position::end_of(at(7, 2)), "and it was stored later");
         for position in [first, same_transaction, later, Position::end_of(at(u32::MAX, u32::MAX))] {
             assert_eq!(position.to_string().parse::<Position>().unwrap(), position);
         }

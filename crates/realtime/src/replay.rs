@@ -10,8 +10,9 @@ use shared::{id::Id, model::Message};
 
 use crate::position::Position;
 
-/// However much is said, no more is kept: some 60 MB.
+/// However much is said, no more is kept: so many messages, of so many bytes together.
 const MOST: usize = 100_000;
+const MOST_BYTES: usize = 64 * 1024 * 1024;
 
 /// A message on its way to one person.
 #[derive(Debug)]
@@ -26,18 +27,26 @@ pub(crate) struct Said {
     pub(crate) offset: String,
 }
 
+impl Said {
+    fn size(&self) -> usize {
+        self.payload.get().len()
+    }
+}
+
 /// The messages of the last while, in the database's order.
 pub(crate) struct Ring {
     /// Seconds.
     window: u32,
     said: VecDeque<Arc<Said>>,
     of: HashMap<String, VecDeque<Arc<Said>>>,
+    /// Of the payloads.
+    bytes: usize,
 }
 
 impl Ring {
     /// Keeps what is at most `window` seconds older than the newest.
     pub(crate) fn new(window: u32) -> Self {
-        Self { window, said: VecDeque::new(), of: HashMap::new() }
+        Self { window, said: VecDeque::new(), of: HashMap::new(), bytes: 0 }
     }
 
     /// Keeps one more, which comes after all the others.
@@ -49,10 +58,15 @@ impl Ring {
         if let Some(theirs) = self.of.get_mut(&said.receiver) {
             theirs.push_back(Arc::clone(&said));
         }
+        self.bytes = self.bytes.saturating_add(said.size());
         self.said.push_back(said);
         let too_old = |said: &Said| said.position.seconds.saturating_add(self.window) < newest;
-        while self.said.len() > MOST || self.said.front().is_some_and(|oldest| too_old(oldest)) {
+        while self.said.len() > MOST
+            || self.bytes > MOST_BYTES
+            || self.said.front().is_some_and(|oldest| too_old(oldest))
+        {
             let Some(oldest) = self.said.pop_front() else { break };
+            self.bytes = self.bytes.saturating_sub(oldest.size());
             // The oldest of all is the oldest of its receiver's.
             if let Some(theirs) = self.of.get_mut(&oldest.receiver) {
                 theirs.pop_front();
@@ -65,12 +79,18 @@ impl Ring {
 
     /// What was said to these people after a position, in order.
     pub(crate) fn after(&self, position: Position, people: &[String]) -> Vec<Arc<Said>> {
+        self.first_after(position, people, usize::MAX)
+    }
+
+    /// The first ones of these. Costs as much as they are, however many follow.
+    pub(crate) fn first_after(&self, position: Position, people: &[String], most: usize) -> Vec<Arc<Said>> {
         let mut missed: Vec<Arc<Said>> = Vec::new();
         for theirs in people.iter().filter_map(|person| self.of.get(person)) {
-            let newer = theirs.iter().rev().take_while(|said| said.position > position);
-            missed.extend(newer.cloned());
+            let had = theirs.partition_point(|said| said.position <= position);
+            missed.extend(theirs.iter().skip(had).take(most).cloned());
         }
         missed.sort_by_key(|said| said.position);
+        missed.truncate(most);
         missed
     }
 
@@ -87,12 +107,16 @@ mod tests {
     use super::*;
 
     fn said(seconds: u32, receiver: &str) -> Arc<Said> {
+        long(seconds, receiver, "{}".to_owned())
+    }
+
+    fn long(seconds: u32, receiver: &str, payload: String) -> Arc<Said> {
         let position = Position::NONE.then(Timestamp { time: seconds, increment: 1 });
         Arc::new(Said {
             position,
             message: Id::new(),
             receiver: receiver.to_owned(),
-            payload: RawValue::from_string("{}".to_owned()).unwrap(),
+            payload: RawValue::from_string(payload).unwrap(),
             offset: position.to_string(),
         })
     }
@@ -112,6 +136,8 @@ mod tests {
         assert_eq!(seconds(&ring.after(said(2, "").position, &both)), [3, 5]);
         assert_eq!(seconds(&ring.after(said(5, "").position, &both)), [0; 0]);
         assert_eq!(seconds(&ring.after(Position::NONE, &["d".to_owned()])), [0; 0]);
+        assert_eq!(seconds(&ring.first_after(Position::NONE, &both, 3)), [1, 2, 3]);
+        assert_eq!(seconds(&ring.first_after(said(1, "").position, &both, 1)), [2]);
     }
 
     #[test]
@@ -128,5 +154,14 @@ mod tests {
             ring.push(said(13, "b"));
         }
         assert_eq!((ring.said.len(), ring.of["b"].len()), (MOST, MOST));
+        let longest = long(13, "c", format!("\"{}\"", "x".repeat(MOST_BYTES / 4)));
+        for _ in 0..5 {
+            ring.push(Arc::clone(&longest));
+        }
+        assert_eq!(
+            (ring.said.len(), ring.of.len(), ring.bytes),
+            (3, 1, 3 * longest.size()),
+            "long ones count"
+        );
     }
 }
