@@ -208,11 +208,12 @@ async fn more_than_a_queue_holds_follows_at_the_readers_pace() {
     });
     market.app.db.raw::<Document>("messages").insert_many(messages).await.unwrap();
     let mut back = market.chat.come_back(&market.bobs, &drops).await;
-    for tab in [&mut stays, &mut back] {
+    let reads = async |tab: &mut Socket| {
         for text in &texts {
             assert_eq!(tab.next("getMessage").await["text"], *text);
         }
-    }
+    };
+    tokio::join!(reads(&mut stays), reads(&mut back));
     market.assert_comes(&mut stays, &[]).await;
     assert_eq!(back.next("getMessage").await["text"].as_str().unwrap().split(' ').next(), Some("sentinel"));
 }

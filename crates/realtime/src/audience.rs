@@ -70,6 +70,13 @@ pub(crate) struct Seat {
     kin: Kin,
 }
 
+impl Seat {
+    /// What the client is told to repeat. One that is not told where it has got to must not repeat where it began.
+    pub(crate) fn told(&self) -> Option<&str> {
+        (self.mark != Mark::Nothing).then_some(self.pid.as_str())
+    }
+}
+
 /// By what a client without a `pid` is known again. None for browsers, which repeat the `pid`, so that a page that is
 /// opened anew is not taken for one that dropped.
 type Kin = Option<String>;
@@ -444,7 +451,7 @@ impl<'a> Client<'a> {
     /// JavaScript outside of a browser names itself or sends neither of the two headers; Python's clients send one.
     fn mark(&self) -> Mark {
         match self.agent {
-            "" if self.has_origin => Mark::Nothing,
+            "" if self.has_origin => Mark::Event,
             "" => Mark::Argument,
             agent if self.is_browser() || agent.starts_with("node") => Mark::Argument,
             agent if agent.to_ascii_lowercase().contains("python") => Mark::Nothing,

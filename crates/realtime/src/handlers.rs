@@ -158,8 +158,8 @@ async fn prepare(
     let rate = Rate { left: BURST, since: Instant::now() };
     let seat = app.audience.expect(&socket, &handshake, &auth);
     let control = Control::of(&socket);
-    if let Some(control) = &control {
-        control.set_pid(seat.pid.clone());
+    if let (Some(control), Some(pid)) = (&control, seat.told()) {
+        control.set_pid(pid.to_owned());
     }
     let queue = Arc::new(Queue { jobs, control, rate: app.config.rate_limits.then(|| Mutex::new(rate)) });
     listen(&socket, &queue);
