@@ -19,6 +19,7 @@ use shared::{
     clock,
     db::Db,
     id::Id,
+    lenient,
     model::{Conversation, Message, Stored as _},
 };
 use tokio_util::sync::CancellationToken;
@@ -108,6 +109,7 @@ struct Update {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct UpdatedFields {
+    #[serde(default, deserialize_with = "lenient::opt_document")]
     last_seen: Option<LastSeen>,
 }
 

@@ -99,7 +99,8 @@ pub(super) async fn set_last(
     db.of::<Conversation>()
         .find_one_and_update(
             doc! { "_id": id, "members": sender },
-            doc! { "$set": { "lastMessage": text, "lastMessageId": sender, "updatedAt": now } },
+            // Messages stored at one moment have later times than that; the next one must come after them.
+            doc! { "$set": { "lastMessage": text, "lastMessageId": sender }, "$max": { "updatedAt": now } },
         )
         .return_document(ReturnDocument::After)
         .await
