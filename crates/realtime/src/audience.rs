@@ -96,6 +96,9 @@ struct Place {
     position: Position,
     /// More was said than its queue holds. What is missing is in the ring, and follows at the reader's pace.
     behind: bool,
+    /// How many it was handed of the batch that came last.
+    burst: usize,
+    batch: u64,
 }
 
 /// A socket that dropped out and has not come back.
@@ -115,6 +118,8 @@ pub(crate) struct Audience {
 
 struct State {
     ring: Ring,
+    /// Counts what was handed out together.
+    batch: u64,
     /// Of the newest message handed out.
     head: Position,
     /// Whoever connects for the first time is owed nothing before this.
@@ -129,6 +134,7 @@ impl Audience {
     /// Nobody yet. What is said is kept for `window`.
     pub(crate) fn new(window: Duration) -> Self {
         let state = State {
+            batch: 0,
             ring: Ring::new(u32::try_from(window.as_secs()).unwrap_or(u32::MAX)),
             head: Position::NONE,
             floor: Position::NONE,
@@ -232,7 +238,7 @@ impl Audience {
             pid: seat.pid.clone(),
             mark: seat.mark,
             kin: seat.kin.clone(),
-            place: Mutex::new(Place { people: Vec::new(), position, behind: false }),
+            place: Mutex::new(Place { people: Vec::new(), position, behind: false, burst: 0, batch: 0 }),
         });
         // The same client's connection before, which nobody has noticed to be dead.
         let before = state.pids.insert(seat.pid.clone(), socket.id);
@@ -277,11 +283,13 @@ impl Audience {
     pub(crate) fn hear(&self, said: Vec<Said>) {
         let mut behind = Vec::new();
         let mut state = self.state();
+        state.batch += 1;
+        let batch = state.batch;
         for said in said {
             let said = Arc::new(said);
             state.head = state.head.max(said.position);
             let tabs = state.of.get(&said.receiver).map(Vec::as_slice).unwrap_or_default();
-            behind.extend(tabs.iter().filter(|tab| tab.hand(&said)).cloned());
+            behind.extend(tabs.iter().filter(|tab| tab.hand(&said, batch)).cloned());
             state.ring.push(said);
         }
         drop(state);
@@ -354,8 +362,10 @@ impl State {
             new
         };
         let position = tab.place().position;
+        self.batch += 1;
+        let batch = self.batch;
         let missed = self.ring.after(position, &new);
-        let behind = missed.iter().filter(|said| tab.hand(said)).count() > 0;
+        let behind = missed.iter().filter(|said| tab.hand(said, batch)).count() > 0;
         for person in new {
             self.of.entry(person).or_default().push(Arc::clone(tab));
         }
@@ -394,12 +404,26 @@ impl Tab {
     }
 
     /// Puts a message into the socket's queue, unless it was there before. Whether it falls behind with this one.
-    fn hand(&self, said: &Said) -> bool {
-        if self.place().behind || self.put(said) {
+    ///
+    /// It also does when many come at once: a queue that we fill has no room for the engine's own heartbeat, and a
+    /// heartbeat that finds none ends the connection.
+    fn hand(&self, said: &Said, batch: u64) -> bool {
+        let mut place = self.place();
+        if place.behind {
             return false;
         }
-        self.place().behind = true;
-        true
+        if place.batch != batch {
+            (place.batch, place.burst) = (batch, 0);
+        }
+        place.burst += 1;
+        place.behind = place.burst > PORTION;
+        let too_many = place.behind;
+        drop(place);
+        if too_many || !self.put(said) {
+            self.place().behind = true;
+            return true;
+        }
+        false
     }
 
     /// False if the queue is full.
