@@ -21,6 +21,11 @@ use anyhow::Context as _;
 
 use self::supervise::{Launch, Supervisor};
 
+/// Small journal files; and files that nobody uses are closed soon: each collection and each index is one, and a
+/// process may have only so many open.
+const ENGINE: &str = "log=(prealloc=false,file_max=10MB),\
+    file_manager=(close_idle_time=10,close_scan_interval=5,close_handle_minimum=250)";
+
 /// How long a fresh or recovering `mongod` may take until it accepts writes.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// Attempts to start: another process may take a free port, or still be letting go of the data directory.
@@ -218,7 +223,7 @@ fn arguments(options: &Options, data: &Path, port: u16, log: &Path) -> Vec<std::
     add("--wiredTigerCacheSizeGB", &"0.25");
     add("--oplogSize", &"64");
     // Without preallocation a fresh directory takes 12 MB instead of 300.
-    add("--wiredTigerEngineConfigString", &"log=(prealloc=false,file_max=10MB)");
+    add("--wiredTigerEngineConfigString", &ENGINE);
     add("--setParameter", &"diagnosticDataCollectionEnabled=false");
     // A killed server leaves its open transaction holding its documents; this bounds for how long.
     add("--setParameter", &"transactionLifetimeLimitSeconds=10");
