@@ -27,9 +27,7 @@ impl Talk {
         let mut buyers = Vec::new();
         for i in 0..count {
             let buyer = app.buyer(&format!("buyer {i}")).await;
-            let body = json!({ "userId": buyer.id.hex(), "sellerId": shop.id.hex() });
-            let opened = buyer.post("/api/conversation/create-new-conversation").json(&body).await;
-            let id = opened.expect(201)["conversation"]["_id"].as_str().unwrap().parse().unwrap();
+            let id = buyer.talk_to(&shop).await.parse().unwrap();
             buyers.push((buyer, id));
         }
         let recorder = Arc::new(Recorder::new(app.db.clone(), tokio::runtime::Handle::current()));

@@ -32,12 +32,11 @@ async fn pythons_blocking_and_its_asynchronous_client_get_all_they_rely_on() {
 async fn holds(mut command: Command, end: &str) {
     let app = TestApp::start().await;
     let (ann, bobs) = (app.buyer("ann").await, app.seller("bobs").await);
-    let body = json!({ "userId": ann.id.hex(), "sellerId": bobs.id.hex() });
-    let opened = ann.post("/api/conversation/create-new-conversation").json(&body).await.expect(201);
+    let conversation = ann.talk_to(&bobs).await;
     let chat: Chat = app.chat().await;
     let people = json!({
         "chat": format!("http://{}", chat.address),
-        "conversation": opened["conversation"]["_id"],
+        "conversation": conversation,
         "ann": { "id": ann.id.hex(), "token": ann.token, "cookies": format!("{USER_COOKIE}={}", ann.token) },
         "bobs": { "id": bobs.id.hex(), "token": bobs.token, "cookies": format!("{SELLER_COOKIE}={}", bobs.token) },
     });

@@ -481,9 +481,7 @@ async fn a_server_killed_while_things_are_created_leaves_each_with_its_answer_or
     let (buyer, seller) = (app.buyer("ann").await, super::lost_answers::rich(&app, "bob").await);
     let more = doc! { "$set": { "balanceMinor": 100_000_000_i64, "availableBalance": 1_000_000 } };
     app.db.of::<Shop>().update_one(doc! { "_id": seller.id }, more).await.unwrap();
-    let wanted = json!({ "userId": buyer.id.hex(), "sellerId": seller.id.hex() });
-    let opened = buyer.post("/api/conversation/create-new-conversation").json(&wanted).await.expect(201);
-    let conversation = opened["conversation"]["_id"].as_str().unwrap().to_owned();
+    let conversation = buyer.talk_to(&seller).await;
     let people = People { buyer, seller, conversation };
     let client = reqwest::Client::new();
     let (mut next, mut totals) = (0, vec![0_u64; 5]);

@@ -67,9 +67,7 @@ struct Cast {
 async fn ten_thousand_pieces_of_junk_do_nothing_to_the_server_nor_to_those_who_talk_meanwhile() {
     let app = TestApp::start().await;
     let (ann, bobs, eve) = tokio::join!(app.buyer("ann"), app.seller("bobs"), app.buyer("eve"));
-    let body = json!({ "userId": ann.id.hex(), "sellerId": bobs.id.hex() });
-    let opened = ann.post("/api/conversation/create-new-conversation").json(&body).await.expect(201);
-    let conversation = opened["conversation"]["_id"].as_str().unwrap().to_owned();
+    let conversation = ann.talk_to(&bobs).await;
     let port = free_port();
     let process = Process::chat(&app, port, &[("RATE_LIMITS", "off")]).await;
     let chat = Chat::at(SocketAddr::from(([127, 0, 0, 1], port)));

@@ -38,9 +38,7 @@ impl Market {
     async fn open(settings: &[(&str, &str)]) -> Self {
         let app = TestApp::with(settings).await;
         let (ann, bobs) = (app.buyer("ann").await, app.seller("bobs").await);
-        let body = json!({ "userId": ann.id.hex(), "sellerId": bobs.id.hex() });
-        let made = ann.post("/api/conversation/create-new-conversation").json(&body).await.expect(201);
-        let conversation = made["conversation"]["_id"].as_str().unwrap().to_owned();
+        let conversation = ann.talk_to(&bobs).await;
         Self { app, ann, bobs, conversation }
     }
 

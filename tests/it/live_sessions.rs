@@ -1,39 +1,17 @@
 //! Open connections of the chat end with the session that proved them.
 
 use bson::{Document, doc};
-use serde_json::{Value, json};
+use serde_json::json;
 use shared::{auth::Kind, id::Id};
-use tests::{Browser, Buyer, Chat, Seller, Socket, TestApp, people::PASSWORD};
+use tests::{Browser, Market, Socket, people::PASSWORD};
 
-struct Market {
-    app: TestApp,
-    chat: Chat,
-    ann: Buyer,
-    bobs: Seller,
+async fn is_ann(market: &Market, socket: &mut Socket) -> bool {
+    socket.ask("sendMessage", &market.said("Is it me?")).await["success"] == true
 }
 
-impl Market {
-    async fn open() -> Self {
-        let app = TestApp::start().await;
-        let (ann, bobs) = (app.buyer("ann").await, app.seller("bobs").await);
-        let body = json!({ "userId": ann.id.hex(), "sellerId": bobs.id.hex() });
-        ann.post("/api/conversation/create-new-conversation").json(&body).await.expect(201);
-        let chat = app.chat().await;
-        Self { app, chat, ann, bobs }
-    }
-
-    fn said(&self, text: &str) -> Value {
-        json!({ "senderId": self.ann.id.hex(), "receiverId": self.bobs.id.hex(), "text": text })
-    }
-
-    async fn is_ann(&self, socket: &mut Socket) -> bool {
-        socket.ask("sendMessage", &self.said("Is it me?")).await["success"] == true
-    }
-
-    async fn change(&self, collection: &str, id: Id<()>, change: Document) {
-        let accounts = self.app.db.raw::<Document>(collection);
-        assert_eq!(accounts.update_one(doc! { "_id": id }, change).await.unwrap().modified_count, 1);
-    }
+async fn change(market: &Market, collection: &str, id: Id<()>, change: Document) {
+    let accounts = market.app.db.raw::<Document>(collection);
+    assert_eq!(accounts.update_one(doc! { "_id": id }, change).await.unwrap().modified_count, 1);
 }
 
 /// Returns once the server has ended the connection.
@@ -54,7 +32,7 @@ async fn logging_out_everywhere_hangs_up_every_connection_and_nobody_elses() {
     hung_up(there).await;
     // With the cookie of the session that has ended it is a visitor's connection.
     let mut back = market.chat.connect_with(&[("cookie", &cookie)], None).await;
-    assert!(!market.is_ann(&mut back).await);
+    assert!(!is_ann(&market, &mut back).await);
     let answer = json!({ "senderId": market.bobs.id.hex(), "receiverId": market.ann.id.hex(), "text": "x" });
     assert_eq!(bobs.ask("sendMessage", &answer).await["success"], true);
 }
@@ -69,8 +47,8 @@ async fn a_new_password_ends_other_connections_and_the_browser_that_set_it_comes
     market.ann.put("/api/user/updatePassword").json(&new).await.expect(200);
     hung_up(own).await;
     hung_up(stolen).await;
-    assert!(market.is_ann(&mut market.chat.connect(&market.ann).await).await);
-    assert!(!market.is_ann(&mut market.chat.connect(&thief).await).await);
+    assert!(is_ann(&market, &mut market.chat.connect(&market.ann).await).await);
+    assert!(!is_ann(&market, &mut market.chat.connect(&thief).await).await);
 }
 
 #[tokio::test]
@@ -80,8 +58,8 @@ async fn blocked_or_removed_accounts_are_hung_up_on_users_and_shops() {
     let (ann, bobs) = (market.chat.connect(&market.ann).await, market.chat.connect(&market.bobs).await);
     let eves = market.chat.connect(&eve).await;
     let blocked = doc! { "$set": { "blocked": true } };
-    market.change("users", market.ann.id.cast(), blocked.clone()).await;
-    market.change("shops", market.bobs.id.cast(), blocked).await;
+    change(&market, "users", market.ann.id.cast(), blocked.clone()).await;
+    change(&market, "shops", market.bobs.id.cast(), blocked).await;
     hung_up(ann).await;
     hung_up(bobs).await;
     market.app.db.raw::<Document>("users").delete_one(doc! { "_id": eve.id }).await.unwrap();
@@ -93,14 +71,14 @@ async fn other_changes_of_an_account_end_nothing() {
     let market = Market::open().await;
     let mut ann = market.chat.connect(&market.ann).await;
     let id = market.ann.id.cast();
-    market.change("users", id, doc! { "$set": { "name": "Ann Lee" } }).await;
+    change(&market, "users", id, doc! { "$set": { "name": "Ann Lee" } }).await;
     // What might have ended it, and has not.
-    market.change("users", id, doc! { "$unset": { "blocked": "" } }).await;
+    change(&market, "users", id, doc! { "$unset": { "blocked": "" } }).await;
     // Changes are looked at in order: when the one behind them has ended somebody's, they are done.
     let bobs = market.chat.connect(&market.bobs).await;
-    market.change("shops", market.bobs.id.cast(), doc! { "$inc": { "ver": 1_i64 } }).await;
+    change(&market, "shops", market.bobs.id.cast(), doc! { "$inc": { "ver": 1_i64 } }).await;
     hung_up(bobs).await;
-    assert!(market.is_ann(&mut ann).await);
+    assert!(is_ann(&market, &mut ann).await);
 }
 
 #[tokio::test]
@@ -111,9 +89,9 @@ async fn a_connection_of_two_ends_with_either() {
         both.set_cookie(name, session);
     }
     let socket = market.chat.connect(&both).await;
-    market.change("shops", market.bobs.id.cast(), doc! { "$inc": { "ver": 1_i64 } }).await;
+    change(&market, "shops", market.bobs.id.cast(), doc! { "$inc": { "ver": 1_i64 } }).await;
     hung_up(socket).await;
-    assert!(market.is_ann(&mut market.chat.connect(&both).await).await);
+    assert!(is_ann(&market, &mut market.chat.connect(&both).await).await);
 }
 
 #[tokio::test]
@@ -121,7 +99,7 @@ async fn a_program_whose_token_has_ended_is_hung_up_on() {
     let market = Market::open().await;
     let auth = json!({ "token": market.ann.token });
     let socket = market.chat.connect_with(&[], Some(auth)).await;
-    market.change("users", market.ann.id.cast(), doc! { "$inc": { "ver": 1_i64 } }).await;
+    change(&market, "users", market.ann.id.cast(), doc! { "$inc": { "ver": 1_i64 } }).await;
     hung_up(socket).await;
 }
 
@@ -134,7 +112,7 @@ async fn a_session_that_ends_while_it_connects_is_hung_up_on_too() {
     let mut socket = Socket::open(market.chat.address, &[("cookie", &cookie)]).await;
     // What it proves has been looked up; it is not connected yet.
     let witness = market.chat.connect(&market.ann).await;
-    market.change("users", market.ann.id.cast(), doc! { "$inc": { "ver": 1_i64 } }).await;
+    change(&market, "users", market.ann.id.cast(), doc! { "$inc": { "ver": 1_i64 } }).await;
     hung_up(witness).await;
     socket.send("40").await;
     hung_up(socket).await;

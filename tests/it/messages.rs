@@ -27,9 +27,7 @@ impl Chat {
     async fn with(settings: &[(&str, &str)]) -> Self {
         let app = TestApp::with(settings).await;
         let (ann, bobs) = (app.buyer("ann").await, app.seller("bobs").await);
-        let wanted = json!({ "userId": ann.id.hex(), "sellerId": bobs.id.hex() });
-        let opened = ann.post("/api/conversation/create-new-conversation").json(&wanted).await.expect(201);
-        let id = opened["conversation"]["_id"].as_str().unwrap().parse().unwrap();
+        let id = ann.talk_to(&bobs).await.parse().unwrap();
         Self { app, ann, bobs, id }
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use shared::config::{Config, RealtimeAdapter};
 use tests::{Buyer, Chat, Seller, Socket, TestApp, redis::Redis};
 
-use crate::{dead_letters::souk_with, realtime::acquaint};
+use crate::dead_letters::souk_with;
 
 const SEND: &str = "/api/messages/create-new-message";
 
@@ -40,7 +40,7 @@ impl Nodes {
     async fn open(adapter: RealtimeAdapter, change: fn(&mut Config)) -> Self {
         let app = TestApp::start().await;
         let (ann, bobs) = (app.buyer("ann").await, app.seller("bobs").await);
-        let conversation = acquaint(&ann, &bobs).await;
+        let conversation = ann.talk_to(&bobs).await;
         let redis = match adapter {
             RealtimeAdapter::Redis => Some(Redis::start(app.home().to_path_buf()).await),
             _ => None,
@@ -191,7 +191,7 @@ async fn above_the_limit_contacts_are_told_of_over_all_nodes(nodes: Nodes) {
     bob.online(std::slice::from_ref(&bobs)).await;
     let anns = nodes.there().connect(&nodes.ann).await;
     assert_eq!(sorted(&bob.next("getUsers").await), sorted_names(&[&ann, &bobs]), "and not of eve");
-    acquaint(&eve, &nodes.bobs).await;
+    eve.talk_to(&nodes.bobs).await;
     bob.online(&[ann, bobs.clone(), eve.id.hex()]).await;
     eves.online(&[bobs.clone(), eve.id.hex()]).await;
     anns.close().await;

@@ -5,60 +5,7 @@ use std::collections::BTreeSet;
 use bson::{Document, doc};
 use serde_json::{Value, json};
 use shared::{auth::Kind, id::Id};
-use tests::{Browser, Buyer, Chat, Seller, Socket, TestApp};
-
-const SEND: &str = "/api/messages/create-new-message";
-
-/// A shopper and a shop who share a conversation, and the chat server.
-struct Market {
-    app: TestApp,
-    chat: Chat,
-    ann: Buyer,
-    bobs: Seller,
-    conversation: String,
-}
-
-impl Market {
-    async fn open() -> Self {
-        Self::with(&[]).await
-    }
-
-    async fn with(settings: &[(&str, &str)]) -> Self {
-        let app = TestApp::with(settings).await;
-        let (ann, bobs) = (app.buyer("ann").await, app.seller("bobs").await);
-        let conversation = acquaint(&ann, &bobs).await;
-        let chat = app.chat().await;
-        Self { app, chat, ann, bobs, conversation }
-    }
-
-    fn said(&self, text: &str) -> Value {
-        json!({ "senderId": self.ann.id.hex(), "receiverId": self.bobs.id.hex(), "text": text })
-    }
-
-    fn stored(&self, text: &str) -> Value {
-        json!({ "conversationId": self.conversation, "sender": self.ann.id.hex(), "text": text })
-    }
-
-    async fn texts(&self) -> Vec<String> {
-        let read = self.ann.get(&format!("/api/messages/get-all-messages/{}", self.conversation)).await;
-        let text = |message: &Value| message["text"].as_str().unwrap().to_owned();
-        read.expect(201)["messages"].as_array().unwrap().iter().map(text).collect()
-    }
-
-    /// A message over REST alone, and the next message that comes: everything that was on its way
-    /// before has come, or never will.
-    async fn assert_nothing_else_comes(&self, socket: &mut Socket) {
-        let sentinel = format!("sentinel {}", Id::<()>::new());
-        self.ann.post(SEND).json(&self.stored(&sentinel)).await.expect(201);
-        assert_eq!(socket.next("getMessage").await["text"], sentinel);
-    }
-}
-
-pub(crate) async fn acquaint(buyer: &Buyer, seller: &Seller) -> String {
-    let body = json!({ "userId": buyer.id.hex(), "sellerId": seller.id.hex() });
-    let answer = buyer.post("/api/conversation/create-new-conversation").json(&body).await.expect(201);
-    answer["conversation"]["_id"].as_str().unwrap().to_owned()
-}
+use tests::{Browser, Chat, Market, TestApp, market::SEND};
 
 async fn http(chat: &Chat, path: &str) -> reqwest::Response {
     reqwest::get(format!("http://{}{path}", chat.address)).await.unwrap()
@@ -236,7 +183,7 @@ async fn claiming_to_be_somebody_gets_none_of_their_messages() {
         socket.ask("sendMessage", &Value::Null).await;
     }
     let other = market.app.seller("other").await;
-    let conversation = acquaint(&eve, &other).await;
+    let conversation = eve.talk_to(&other).await;
     let hello = json!({ "conversationId": conversation, "sender": other.id.hex(), "text": "to eve" });
     other.post(SEND).json(&hello).await.expect(201);
     assert_eq!(eves.next("getMessage").await["text"], "to eve");
@@ -345,7 +292,7 @@ async fn above_the_limit_one_hears_of_contacts_only() {
     let ann = chat.connect(&market.ann).await;
     bobs.online(&[ann_id.clone(), bobs_id.clone()]).await;
     // A new conversation makes a new contact without anybody reconnecting.
-    acquaint(&eve, &market.bobs).await;
+    eve.talk_to(&market.bobs).await;
     eves.online(&[eve.id.hex(), bobs_id.clone()]).await;
     bobs.online(&[ann_id, eve.id.hex(), bobs_id.clone()]).await;
     ann.close().await;
@@ -419,7 +366,7 @@ async fn the_last_message_goes_to_the_two_concerned_and_to_nobody_else() {
         assert_eq!(socket.next("getLastMessage").await, hint);
     }
     let other = market.app.seller("other").await;
-    acquaint(&eve, &other).await;
+    eve.talk_to(&other).await;
     let said = json!({ "senderId": eve.id.hex(), "receiverId": other.id.hex(), "text": "mine" });
     eves.ask("sendMessage", &said).await;
     let own = json!({ "lastMessage": "mine", "lastMessageId": eve.id.hex() });

@@ -7,49 +7,14 @@ use std::sync::{
 
 use bson::{Document, doc};
 use serde_json::{Value, json};
-use tests::{Browser, Buyer, Chat, Seller, Socket, TestApp};
+use tests::{Browser, Chat, Market, Socket};
 
-const SEND: &str = "/api/messages/create-new-message";
-
-/// A shopper, and a shop that listens.
-struct Market {
-    app: TestApp,
-    chat: Chat,
-    ann: Buyer,
-    bobs: Seller,
-    conversation: String,
-}
-
-impl Market {
-    async fn open() -> Self {
-        Self::with(&[]).await
+/// Exactly this comes, and nothing else before what is said now.
+async fn assert_comes(market: &Market, socket: &mut Socket, texts: &[&str]) {
+    for text in texts {
+        assert_eq!(socket.next("getMessage").await["text"], *text);
     }
-
-    async fn with(settings: &[(&str, &str)]) -> Self {
-        let app = TestApp::with(settings).await;
-        let (ann, bobs) = (app.buyer("ann").await, app.seller("bobs").await);
-        let body = json!({ "userId": ann.id.hex(), "sellerId": bobs.id.hex() });
-        let opened = ann.post("/api/conversation/create-new-conversation").json(&body).await.expect(201);
-        let conversation = opened["conversation"]["_id"].as_str().unwrap().to_owned();
-        let chat = app.chat().await;
-        Self { app, chat, ann, bobs, conversation }
-    }
-
-    /// The shopper says something, and it is stored.
-    async fn say(&self, text: &str) {
-        let said = json!({ "conversationId": self.conversation, "sender": self.ann.id.hex(), "text": text });
-        self.ann.post(SEND).json(&said).await.expect(201);
-    }
-
-    /// Exactly this comes, and nothing else before what is said now.
-    async fn assert_comes(&self, socket: &mut Socket, texts: &[&str]) {
-        for text in texts {
-            assert_eq!(socket.next("getMessage").await["text"], *text);
-        }
-        let sentinel = format!("sentinel {}", shared::id::Id::<()>::new());
-        self.say(&sentinel).await;
-        assert_eq!(socket.next("getMessage").await["text"], sentinel);
-    }
+    market.assert_nothing_else_comes(socket).await;
 }
 
 #[tokio::test]
@@ -57,7 +22,7 @@ async fn who_drops_and_comes_back_gets_what_was_said_meanwhile_every_time() {
     let market = Market::open().await;
     let mut tab = market.chat.connect(&market.bobs).await;
     market.say("before").await;
-    market.assert_comes(&mut tab, &["before"]).await;
+    assert_comes(&market, &mut tab, &["before"]).await;
     for round in ["first", "second", "third"] {
         tab.hang_up().await;
         market.say(&format!("{round}, one")).await;
@@ -65,7 +30,7 @@ async fn who_drops_and_comes_back_gets_what_was_said_meanwhile_every_time() {
         let pid = tab.pid.clone();
         tab = market.chat.come_back(&market.bobs, &tab).await;
         assert_eq!(tab.pid, pid, "which is how the client knows that it is the same connection");
-        market.assert_comes(&mut tab, &[&format!("{round}, one"), &format!("{round}, two")]).await;
+        assert_comes(&market, &mut tab, &[&format!("{round}, one"), &format!("{round}, two")]).await;
     }
 }
 
@@ -81,7 +46,7 @@ async fn nothing_need_have_come_before() {
     tab.hang_up().await;
     market.say("missed").await;
     let mut tab = market.chat.come_back(&market.bobs, &tab).await;
-    market.assert_comes(&mut tab, &["missed"]).await;
+    assert_comes(&market, &mut tab, &["missed"]).await;
 }
 
 #[tokio::test]
@@ -89,11 +54,11 @@ async fn what_was_sent_into_a_dead_connection_comes_again_and_only_that() {
     let market = Market::open().await;
     let mut dead = market.chat.connect(&market.bobs).await;
     market.say("received").await;
-    market.assert_comes(&mut dead, &["received"]).await;
+    assert_comes(&market, &mut dead, &["received"]).await;
     // The server goes on believing in the connection, whose client sees nothing of it any more.
     market.say("lost").await;
     let mut tab = market.chat.come_back(&market.bobs, &dead).await;
-    market.assert_comes(&mut tab, &["lost"]).await;
+    assert_comes(&market, &mut tab, &["lost"]).await;
     // It is the same client, so its connection before is over.
     while dead.packet().await.is_some() {}
 }
@@ -103,7 +68,7 @@ async fn another_node_serves_who_comes_back_also_one_that_started_later() {
     let market = Market::open().await;
     let mut tab = market.chat.connect(&market.bobs).await;
     market.say("before").await;
-    market.assert_comes(&mut tab, &["before"]).await;
+    assert_comes(&market, &mut tab, &["before"]).await;
     let Market { app, chat, ann, bobs, conversation } = market;
     chat.stop().await;
     while tab.packet().await.is_some() {}
@@ -111,7 +76,7 @@ async fn another_node_serves_who_comes_back_also_one_that_started_later() {
     market.say("while another ran").await;
     let later = market.app.chat().await;
     let mut tab = later.come_back(&market.bobs, &tab).await;
-    market.assert_comes(&mut tab, &["while another ran"]).await;
+    assert_comes(&market, &mut tab, &["while another ran"]).await;
 }
 
 #[tokio::test]
@@ -121,17 +86,17 @@ async fn a_client_that_remembers_nothing_is_known_by_its_looks() {
     let python = [("cookie", cookies.as_str()), ("user-agent", "Python/3.11 aiohttp/3.9")];
     let mut program = market.chat.connect_with(&python, Some(json!({}))).await;
     market.say("before").await;
-    market.assert_comes(&mut program, &["before"]).await;
+    assert_comes(&market, &mut program, &["before"]).await;
     program.hang_up().await;
     market.say("missed").await;
     let mut program = market.chat.connect_with(&python, Some(json!({}))).await;
-    market.assert_comes(&mut program, &["missed"]).await;
+    assert_comes(&market, &mut program, &["missed"]).await;
     // Another program of the same person never was there before.
     let other = [("cookie", cookies.as_str()), ("user-agent", "Python/3.12 aiohttp/3.9")];
     program.hang_up().await;
     market.say("missed again").await;
     let mut stranger = market.chat.connect_with(&other, Some(json!({}))).await;
-    market.assert_comes(&mut stranger, &[]).await;
+    assert_comes(&market, &mut stranger, &[]).await;
 }
 
 #[tokio::test]
@@ -144,11 +109,11 @@ async fn of_several_that_look_alike_the_last_one_goes_on() {
     let mut program = market.chat.connect_with(&python, Some(json!({}))).await;
     dead.hang_up().await;
     market.say("received").await;
-    market.assert_comes(&mut program, &["received"]).await;
+    assert_comes(&market, &mut program, &["received"]).await;
     program.hang_up().await;
     market.say("missed").await;
     let mut program = market.chat.connect_with(&python, Some(json!({}))).await;
-    market.assert_comes(&mut program, &["missed"]).await;
+    assert_comes(&market, &mut program, &["missed"]).await;
 }
 
 #[tokio::test]
@@ -159,11 +124,11 @@ async fn who_announced_itself_without_a_cookie_need_not_do_it_again() {
     dead.online(&[market.bobs.id.hex()]).await;
     market.say("into a connection that nobody has noticed to be dead").await;
     let mut tab = market.chat.connect_with(&[], Some(dead.memory())).await;
-    market.assert_comes(&mut tab, &["into a connection that nobody has noticed to be dead"]).await;
+    assert_comes(&market, &mut tab, &["into a connection that nobody has noticed to be dead"]).await;
     tab.hang_up().await;
     market.say("missed").await;
     let mut tab = market.chat.connect_with(&[], Some(tab.memory())).await;
-    market.assert_comes(&mut tab, &["missed"]).await;
+    assert_comes(&market, &mut tab, &["missed"]).await;
 }
 
 #[tokio::test]
@@ -187,11 +152,11 @@ async fn a_page_that_is_opened_anew_is_told_nothing_old() {
     let browser = [("cookie", cookies.as_str()), ("user-agent", "Mozilla/5.0"), ("origin", tests::CLIENT)];
     let mut page = market.chat.connect_with(&browser, None).await;
     market.say("before").await;
-    market.assert_comes(&mut page, &["before"]).await;
+    assert_comes(&market, &mut page, &["before"]).await;
     page.hang_up().await;
     market.say("it is read over REST").await;
     let mut page = market.chat.connect_with(&browser, None).await;
-    market.assert_comes(&mut page, &[]).await;
+    assert_comes(&market, &mut page, &[]).await;
 }
 
 #[tokio::test]
@@ -214,7 +179,7 @@ async fn more_than_a_queue_holds_follows_at_the_readers_pace() {
         }
     };
     tokio::join!(reads(&mut stays), reads(&mut back));
-    market.assert_comes(&mut stays, &[]).await;
+    assert_comes(&market, &mut stays, &[]).await;
     assert_eq!(back.next("getMessage").await["text"].as_str().unwrap().split(' ').next(), Some("sentinel"));
 }
 
@@ -235,7 +200,7 @@ async fn of_two_tabs_one_drops_and_each_gets_everything_once() {
         assert_eq!(stays.next("getMessage").await["text"], text);
         assert_eq!(back.next("getMessage").await["text"], text);
     }
-    market.assert_comes(&mut stays, &[]).await;
+    assert_comes(&market, &mut stays, &[]).await;
 }
 
 #[tokio::test]
@@ -263,7 +228,7 @@ async fn what_a_client_claims_to_remember_opens_nobody_elses_messages() {
         json!("pid"),
     ] {
         let mut socket = with_memory(&market.chat, &market.bobs, &memory).await;
-        market.assert_comes(&mut socket, &[]).await;
+        assert_comes(&market, &mut socket, &[]).await;
     }
 }
 
@@ -317,5 +282,5 @@ async fn however_often_one_drops_everything_comes_once_and_in_order() {
     speaker.await.unwrap();
     let sent: Vec<String> = (0..MESSAGES).map(|i| i.to_string()).collect();
     assert_eq!(got, sent);
-    market.assert_comes(&mut tab, &[]).await;
+    assert_comes(&market, &mut tab, &[]).await;
 }

@@ -13,6 +13,7 @@ pub mod browser;
 pub mod contract;
 pub mod legacy;
 pub mod mail;
+pub mod market;
 pub mod mongo;
 pub mod people;
 pub mod picture;
@@ -21,5 +22,6 @@ pub mod sockets;
 
 pub use app::{CLIENT, TestApp};
 pub use browser::{Answer, Browser, Call, Form};
+pub use market::Market;
 pub use people::{Buyer, Seller};
 pub use sockets::{Chat, Socket};

@@ -62,6 +62,15 @@ impl Deref for Seller {
     }
 }
 
+impl Buyer {
+    /// Opens the conversation with a shop, and gives its id.
+    pub async fn talk_to(&self, seller: &Seller) -> String {
+        let body = json!({ "userId": self.id.hex(), "sellerId": seller.id.hex() });
+        let opened = self.post("/api/conversation/create-new-conversation").json(&body).await.expect(201);
+        opened["conversation"]["_id"].as_str().unwrap().to_owned()
+    }
+}
+
 impl TestApp {
     /// A shopper, put straight into the database and logged in.
     pub async fn buyer(&self, name: &str) -> Buyer {

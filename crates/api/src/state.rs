@@ -37,7 +37,7 @@ pub struct App {
     /// Card and PayPal payments.
     pub gateways: Gateways,
     /// Lets checkouts take turns.
-    pub checkouts: Arc<Checkouts>,
+    pub checkouts: Checkouts,
     /// Requests that must be finished although their client may be gone.
     pub tasks: TaskTracker,
 }
@@ -60,7 +60,7 @@ impl App {
             media,
             outbox,
             gateways,
-            checkouts: Arc::new(Checkouts::new(tokio::runtime::Handle::try_current()?)),
+            checkouts: Checkouts::new(tokio::runtime::Handle::try_current()?),
             tasks: TaskTracker::new(),
         })
     }

@@ -5,8 +5,8 @@ use std::{fs, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 use anyhow::{Context as _, ensure};
 use bson::{Bson, Document, doc};
 use futures_util::future::try_join_all;
-use shared::{audit, clock::Clock, config::Config, db::Db, migrate, model::Kind};
-use souk::embedded::{self, EmbeddedMongo};
+use shared::{audit, clock::Clock, db::Db, migrate, model::Kind};
+use souk::embedded::EmbeddedMongo;
 use tokio::time::Instant;
 
 use crate::{
@@ -15,7 +15,7 @@ use crate::{
     load::{Client, Credential, Period},
     machine::{self, Meter},
     server::{Program, Server},
-    stage::{Scratch, say, until_stopped},
+    stage::{Scratch, on_a_database, say, until_stopped},
     stats::{Figures, Tally, millis, ratio},
 };
 
@@ -87,21 +87,13 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     let measured = async {
         match &options.url {
             Some(url) => foreign(&options, url).await,
-            None => own(&options).await,
+            None => {
+                on_a_database(&options.dir, async |scratch, mongo| beside(&options, scratch, mongo).await)
+                    .await
+            }
         }
     };
     until_stopped(measured).await
-}
-
-/// Souk, in processes of its own, on a database of its own.
-async fn own(options: &Options) -> anyhow::Result<ExitCode> {
-    let scratch = Scratch::new(&options.dir)?;
-    let mongod = Config::from_env().ok().and_then(|config| config.mongod);
-    let mongo =
-        embedded::start(embedded::Options { mongod, ..embedded::Options::in_home(scratch.path()) }).await?;
-    let outcome = beside(options, &scratch, &mongo).await;
-    mongo.stop().await;
-    outcome
 }
 
 async fn beside(options: &Options, scratch: &Scratch, mongo: &EmbeddedMongo) -> anyhow::Result<ExitCode> {

@@ -8,6 +8,8 @@ use std::{
 };
 
 use anyhow::Context as _;
+use shared::config::Config;
+use souk::embedded::{self, EmbeddedMongo};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Prints a line.
@@ -35,6 +37,20 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         fs::remove_dir_all(&self.0).ok();
     }
+}
+
+/// Measures on a MongoDB of its own, in a directory of its own.
+pub(crate) async fn on_a_database(
+    parent: &Path,
+    measure: impl AsyncFnOnce(&Scratch, &EmbeddedMongo) -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
+    let scratch = Scratch::new(parent)?;
+    let mongod = Config::from_env().ok().and_then(|config| config.mongod);
+    let mongo =
+        embedded::start(embedded::Options { mongod, ..embedded::Options::in_home(scratch.path()) }).await?;
+    let outcome = measure(&scratch, &mongo).await;
+    mongo.stop().await;
+    outcome
 }
 
 /// Measures, unless told to stop before.

@@ -185,8 +185,8 @@ impl Audience {
     pub(crate) fn expect(&self, socket: &SocketRef, handshake: &Handshake, auth: &Value) -> Seat {
         let parts = socket.req_parts();
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0);
-        let known = Control::of(socket).and_then(|control| control.address());
-        let client = Client::of(&parts.headers, known.or(peer.map(|peer| peer.ip())));
+        let address = Control::of(socket).and_then(|control| control.address());
+        let client = Client::of(&parts.headers, address.or(peer.map(|peer| peer.ip())));
         let text = |name: &str| auth.get(name).and_then(Value::as_str).unwrap_or_default();
         let mut state = self.state();
         state.forget(self.window);
@@ -195,8 +195,7 @@ impl Audience {
         // As long as the database is not watched, any position may be one of it.
         let of_here =
             |told: &Position| fresh == Position::NONE || told.seconds <= fresh.seconds.saturating_add(AHEAD);
-        let known = told.filter(|told| *told > Position::NONE && of_here(told));
-        if let Some(began) = known {
+        if let Some(began) = told.filter(|told| *told > Position::NONE && of_here(told)) {
             let pid = text("pid").to_owned();
             let offset = text("offset").parse::<Position>().ok();
             let dropped = state.take_dropped(|dropped| dropped.pid == pid).map(|dropped| dropped.people);
@@ -323,15 +322,12 @@ async fn follow(state: Arc<Mutex<State>>, tab: Arc<Tab>) {
         if !state.tabs.contains_key(&tab.socket.id) {
             return;
         }
-        let (position, people) = {
-            let place = tab.place();
-            (place.position, place.people.clone())
-        };
+        let mut place = tab.place();
         // One more than is handed out, so that it is seen whether that is all.
-        let missed = state.ring.first_after(position, &people, PORTION + 1);
-        let taken = missed.iter().take(PORTION).take_while(|said| tab.put(said)).count();
+        let missed = state.ring.first_after(place.position, &place.people, PORTION + 1);
+        let taken = missed.iter().take(PORTION).take_while(|said| tab.put(&mut place, said)).count();
         if taken == missed.len() {
-            tab.place().behind = false;
+            place.behind = false;
             return;
         }
         stalled = if taken == 0 { stalled + PAUSE } else { Duration::ZERO };
@@ -416,19 +412,12 @@ impl Tab {
             (place.batch, place.burst) = (batch, 0);
         }
         place.burst += 1;
-        place.behind = place.burst > PORTION;
-        let too_many = place.behind;
-        drop(place);
-        if too_many || !self.put(said) {
-            self.place().behind = true;
-            return true;
-        }
-        false
+        place.behind = place.burst > PORTION || !self.put(&mut place, said);
+        place.behind
     }
 
     /// False if the queue is full.
-    fn put(&self, said: &Said) -> bool {
-        let mut place = self.place();
+    fn put(&self, place: &mut Place, said: &Said) -> bool {
         if said.position <= place.position {
             return true;
         }

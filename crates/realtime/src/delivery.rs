@@ -127,6 +127,9 @@ struct Progress {
     token: Option<ResumeToken>,
     /// The position of the newest change.
     at: Position,
+    /// What the database's log has up to here was there before the watching began: it is read for those
+    /// alone who come back.
+    floor: Position,
     /// When the watching began.
     began: clock::Timestamp,
     /// The time of the newest message, or when the watching began.
@@ -139,8 +142,14 @@ struct Progress {
 /// database no longer knows that place, what was stored meanwhile is looked up.
 pub(crate) async fn watch(app: Arc<App>, ready: CancellationToken) {
     let began = app.clock.now();
-    let mut progress =
-        Progress { token: None, at: Position::NONE, began, newest: began, looked_up: HashSet::new() };
+    let mut progress = Progress {
+        token: None,
+        at: Position::NONE,
+        floor: Position::NONE,
+        began,
+        newest: began,
+        looked_up: HashSet::new(),
+    };
     let mut pause = Duration::from_millis(100);
     loop {
         let resumed = progress.token.is_some();
@@ -194,8 +203,9 @@ async fn follow(app: &App, progress: &mut Progress, ready: &CancellationToken) -
 async fn begin(app: &App, progress: &mut Progress) -> Result<ChangeStream<Change>> {
     let answer = app.db.database().run_command(doc! { "ping": 1 }).await?;
     let now = answer.get_timestamp("operationTime").unwrap_or(Timestamp { time: 0, increment: 0 });
-    if progress.at == Position::NONE {
-        app.audience.begin(Position::end_of(now));
+    if progress.floor == Position::NONE {
+        progress.floor = Position::end_of(now);
+        app.audience.begin(progress.floor);
         let window = u32::try_from(app.config.replay_window.as_secs()).unwrap_or(u32::MAX);
         let back = Timestamp { time: now.time.saturating_sub(window).max(1), increment: 0 };
         match watching(&app.db).start_at_operation_time(back).await {
@@ -204,13 +214,19 @@ async fn begin(app: &App, progress: &mut Progress) -> Result<ChangeStream<Change
             Err(cause) if matches!(&*cause.kind, ErrorKind::Command(_)) => {
                 tracing::info!(%cause, "what was said before the start cannot be repeated to those who come back");
             }
-            Err(cause) => return Err(cause),
+            Err(cause) => {
+                // The first time is still to come.
+                progress.floor = Position::NONE;
+                return Err(cause);
+            }
         }
+        progress.at = progress.floor;
+        return Ok(watching(&app.db).start_at_operation_time(now).await?.with_type::<Change>());
     }
     let stream = watching(&app.db).start_at_operation_time(now).await?.with_type::<Change>();
-    if progress.at != Position::NONE {
-        catch_up(app, progress).await?;
-    }
+    // Nothing of the log may have come yet.
+    progress.at = progress.at.max(progress.floor);
+    catch_up(app, progress).await?;
     progress.at = progress.at.max(Position::end_of(now));
     // What comes once more from that very moment was looked up.
     app.audience.advance(progress.at);
@@ -248,7 +264,12 @@ async fn handle(app: &App, progress: &mut Progress, changes: Vec<Change>) -> Res
                 continue;
             }
             progress.newest = progress.newest.max(message.created_at.unwrap_or(progress.newest));
+            if progress.at > progress.floor {
+                note_delay(app, &message);
+            }
             said.extend(said_to_each(app, progress.at, &message, members.get(&message.conversation_id)));
+        } else if progress.at <= progress.floor {
+            // Only messages are repeated.
         } else if let Some(seen) =
             change.update_description.and_then(|update| update.updated_fields.last_seen)
         {
@@ -280,6 +301,14 @@ fn message(change: &Change) -> Option<Message> {
     bson::deserialize_from_slice(change.full_document.as_ref()?.as_bytes()).ok()
 }
 
+/// From the storing of a message to its delivery here.
+fn note_delay(app: &App, message: &Message) {
+    if let Some(stored) = message.created_at {
+        let waited = app.clock.now().timestamp_millis().saturating_sub(stored.timestamp_millis()).max(0);
+        metrics::histogram!("chat_delivery_seconds").record(Duration::from_millis(waited.unsigned_abs()));
+    }
+}
+
 /// A message to each member of its conversation but its sender, whose page shows what it has sent by itself.
 fn said_to_each(
     app: &App,
@@ -291,10 +320,6 @@ fn said_to_each(
     if !members.contains(&message.sender) {
         // Nobody's word.
         return Vec::new();
-    }
-    if let Some(stored) = message.created_at {
-        let waited = app.clock.now().timestamp_millis().saturating_sub(stored.timestamp_millis()).max(0);
-        metrics::histogram!("chat_delivery_seconds").record(Duration::from_millis(waited.unsigned_abs()));
     }
     let receivers = members.iter().filter(|member| **member != message.sender);
     let said = receivers.filter_map(|receiver| {

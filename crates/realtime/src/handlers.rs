@@ -256,29 +256,24 @@ impl Worker {
             let (mut sent, mut busy) = (Vec::new(), Vec::new());
             for (job, mark) in jobs.drain(..) {
                 busy.extend(mark);
-                if let Job::Send(payload, ack) = job {
-                    sent.push((payload, ack));
-                    continue;
+                if !matches!(job, Job::Send(..)) {
+                    self.store(std::mem::take(&mut sent)).await;
                 }
-                self.store(std::mem::take(&mut sent)).await;
-                if let Err(cause) = self.handle(job).await {
+                let handled = match job {
+                    Job::Send(payload, ack) => {
+                        sent.push((payload, ack));
+                        Ok(())
+                    }
+                    Job::AddUser(payload) => self.add_user(&payload).await,
+                    Job::UpdateLast(payload) => self.update_last(payload).await,
+                    Job::Seen(payload) => self.seen(payload).await,
+                };
+                if let Err(cause) = handled {
                     tracing::warn!(%cause, "a socket's event could not be handled");
                 }
             }
             self.store(sent).await;
             drop(busy);
-        }
-    }
-
-    async fn handle(&mut self, job: Job) -> mongodb::error::Result<()> {
-        match job {
-            Job::AddUser(payload) => self.add_user(&payload).await,
-            Job::Send(payload, ack) => {
-                self.store(vec![(payload, ack)]).await;
-                Ok(())
-            }
-            Job::UpdateLast(payload) => self.update_last(payload).await,
-            Job::Seen(payload) => self.seen(payload).await,
         }
     }
 

@@ -53,7 +53,7 @@ pub struct App {
     members: Members,
     audience: Audience,
     pairs: Pairs,
-    recorder: Arc<Recorder>,
+    recorder: Recorder,
     /// The database is being watched: what is stored is delivered at once.
     watching: AtomicBool,
 }
@@ -65,7 +65,7 @@ impl App {
         Ok(Self {
             sessions: Sessions::new(config.jwt_secret.expose(), i64::try_from(config.session_ttl.as_secs())?),
             accounts: Accounts::of(db.clone()),
-            recorder: Arc::new(Recorder::new(db.clone(), Handle::try_current()?)),
+            recorder: Recorder::new(db.clone(), Handle::try_current()?),
             db,
             clock,
             presence: Presence::new(bus.node(), config.node_silence, config.presence_broadcast_limit),

@@ -96,7 +96,7 @@ pub(super) async fn place(app: &Arc<App>, wanted: Wanted) -> Result<String> {
     }
     let paid = ask_gateway(app, &wanted).await?;
     let placement = Arc::new(Placement { config: Arc::clone(&app.config), wanted, paid, memory, now });
-    let outcome = Arc::clone(&app.checkouts).commit(&app.db, Arc::clone(&placement)).await;
+    let outcome = app.checkouts.commit(&app.db, Arc::clone(&placement)).await;
     match (&outcome, &placement.paid) {
         (Err(Error::Refused(refusal)), Paid::Verified { gateway, payment })
             if [wire::OUT_OF_STOCK, wire::ITEM_GONE, wire::NOT_RUNNING]

@@ -12,16 +12,12 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
 };
 
-use futures_util::FutureExt as _;
 use mongodb::ClientSession;
 use shared::{
+    backlog::Backlog,
     db::{AsDriverError, Db, duplicate_key, is_unavailable},
     id::Id,
     model::{
@@ -32,7 +28,7 @@ use shared::{
 };
 use tokio::{
     runtime::Handle,
-    sync::{Mutex, mpsc, oneshot},
+    sync::{mpsc, oneshot},
     task::JoinHandle,
 };
 
@@ -59,14 +55,7 @@ const ROUNDS: u32 = 3;
 const ATTEMPTS: u32 = 6;
 
 /// The checkouts of this node that wait to be committed.
-pub struct Checkouts {
-    waiting: mpsc::UnboundedSender<Job>,
-    /// Whoever holds this takes what is waiting, for everybody.
-    queue: Mutex<mpsc::UnboundedReceiver<Job>>,
-    /// Somebody holds it, or is about to.
-    led: AtomicBool,
-    runtime: Handle,
-}
+pub struct Checkouts(Arc<Backlog<Job>>);
 
 struct Job {
     placement: Arc<Placement>,
@@ -74,57 +63,34 @@ struct Job {
 }
 
 impl Checkouts {
-    /// What is committed runs on `runtime`: the one that outlives the requests. Theirs may be a single
-    /// worker's, and end with it.
+    /// What is committed runs on `runtime`.
     pub(crate) fn new(runtime: Handle) -> Self {
-        let (waiting, queue) = mpsc::unbounded_channel();
-        Self { waiting, queue: Mutex::new(queue), led: AtomicBool::new(false), runtime }
+        Self(Arc::new(Backlog::new(runtime)))
     }
 
     /// Commits a checkout together with whatever else is waiting, and gives its answer's body.
-    ///
-    /// Whoever finds nobody at it starts the task that commits for all, until nobody waits.
-    pub(super) async fn commit(self: Arc<Self>, db: &Db, placement: Arc<Placement>) -> Result<String> {
+    pub(super) async fn commit(&self, db: &Db, placement: Arc<Placement>) -> Result<String> {
         let (answer, answered) = oneshot::channel();
+        let db = db.clone();
+        self.0.add(Job { placement, answer }, move |queue| Box::pin(commit_all(db.clone(), queue)));
         let gone = || Error::Unexpected(anyhow::anyhow!("a checkout was lost before it was committed"));
-        self.waiting.send(Job { placement, answer }).or(Err(gone()))?;
-        if !self.led.swap(true, Ordering::SeqCst) {
-            self.runtime.spawn(Arc::clone(&self).lead(db.clone()));
-        }
         answered.await.unwrap_or_else(|_| Err(gone()))
     }
+}
 
-    async fn lead(self: Arc<Self>, db: Db) {
-        loop {
-            // A panic costs those whom it is about, and not those who wait behind them.
-            if AssertUnwindSafe(self.commit_all(&db)).catch_unwind().await.is_err() {
-                tracing::error!("checkouts were lost to a panic before they were committed");
-            }
-            self.led.store(false, Ordering::SeqCst);
-            // Who came after the last look and before that, found somebody at it.
-            // It is waited for, not tried: of two that look at once, neither may rely on the other.
-            let came = !self.queue.lock().await.is_empty();
-            if !came || self.led.swap(true, Ordering::SeqCst) {
-                return;
-            }
+/// Commits group after group until nobody waits.
+async fn commit_all(db: Db, queue: &mut mpsc::UnboundedReceiver<Job>) {
+    let mut writing = None;
+    loop {
+        let group = gather(&db, queue, &mut writing).await;
+        if let Some(writing) = writing.take() {
+            // If it was lost to a panic, then so were its answers, and those who wait know.
+            _ = writing.await;
         }
-    }
-
-    /// Commits group after group until nobody waits.
-    async fn commit_all(&self, db: &Db) {
-        let mut queue = self.queue.lock().await;
-        let mut writing = None;
-        loop {
-            let group = gather(db, &mut queue, &mut writing).await;
-            if let Some(writing) = writing.take() {
-                // If it was lost to a panic, then so were its answers, and those who wait know.
-                _ = writing.await;
-            }
-            if group.jobs.is_empty() {
-                return;
-            }
-            writing = Some(tokio::spawn(commit_group(db.clone(), group)));
+        if group.jobs.is_empty() {
+            return;
         }
+        writing = Some(tokio::spawn(commit_group(db.clone(), group)));
     }
 }
 

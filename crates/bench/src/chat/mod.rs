@@ -19,8 +19,8 @@ use std::{fs, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use bson::doc;
-use shared::{clock::Clock, config::Config, db::Db, migrate, model::Conversation};
-use souk::embedded::{self, EmbeddedMongo};
+use shared::{clock::Clock, db::Db, migrate, model::Conversation};
+use souk::embedded::EmbeddedMongo;
 use tokio::time::Instant;
 
 use self::{
@@ -34,7 +34,7 @@ use crate::{
     load::Period,
     machine::{self, Meter},
     server::{Program, Server},
-    stage::{Scratch, say, until_stopped},
+    stage::{Scratch, on_a_database, say, until_stopped},
     stats::{Figures, millis, ratio},
 };
 
@@ -136,7 +136,10 @@ pub(crate) async fn run(mut options: Options) -> anyhow::Result<ExitCode> {
     until_stopped(async {
         match &options.url {
             Some(url) => foreign(&options, url).await,
-            None => own(&options).await,
+            None => {
+                on_a_database(&options.dir, async |scratch, mongo| beside(&options, scratch, mongo).await)
+                    .await
+            }
         }
     })
     .await
@@ -165,17 +168,6 @@ async fn foreign(options: &Options, url: &str) -> anyhow::Result<ExitCode> {
     };
     storm(&storm::run(&target, people, options.plan()).await?, options);
     Ok(ExitCode::SUCCESS)
-}
-
-/// Souk, in processes of its own, on a database of its own.
-async fn own(options: &Options) -> anyhow::Result<ExitCode> {
-    let scratch = Scratch::new(&options.dir)?;
-    let mongod = Config::from_env().ok().and_then(|config| config.mongod);
-    let mongo =
-        embedded::start(embedded::Options { mongod, ..embedded::Options::in_home(scratch.path()) }).await?;
-    let outcome = beside(options, &scratch, &mongo).await;
-    mongo.stop().await;
-    outcome
 }
 
 async fn beside(options: &Options, scratch: &Scratch, mongo: &EmbeddedMongo) -> anyhow::Result<ExitCode> {

@@ -4,26 +4,21 @@
 //! hundred. While one group is being written, the next one gathers. Groups are written one after the
 //! other, so what a socket has sent stays in order.
 
-use std::{
-    panic::AssertUnwindSafe,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use futures_util::FutureExt as _;
 use mongodb::error::{
     Error, ErrorKind, Result, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT,
 };
 use tokio::{
     runtime::Handle,
-    sync::{Mutex, mpsc, oneshot},
+    sync::{mpsc, oneshot},
 };
 
 use super::{Recorded, Saying, Via, store};
-use crate::db::{self, Db, is_unavailable};
+use crate::{
+    backlog::Backlog,
+    db::{self, Db, is_unavailable},
+};
 
 /// As soon as it has so many messages, a group takes no more.
 const GROUP: usize = 256;
@@ -36,14 +31,10 @@ const PATIENCE: Duration = Duration::from_millis(200);
 pub type Outcome = Result<Option<Recorded>>;
 
 /// What this node's sockets have sent and what waits to be stored.
+#[derive(Debug)]
 pub struct Recorder {
     db: Db,
-    waiting: mpsc::UnboundedSender<Job>,
-    /// Whoever holds this stores what is waiting, for everybody.
-    queue: Mutex<mpsc::UnboundedReceiver<Job>>,
-    /// Somebody holds it, or is about to.
-    led: AtomicBool,
-    runtime: Handle,
+    backlog: Arc<Backlog<Job>>,
 }
 
 struct Job {
@@ -51,74 +42,45 @@ struct Job {
     answer: oneshot::Sender<Vec<Outcome>>,
 }
 
-impl std::fmt::Debug for Recorder {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Recorder").finish_non_exhaustive()
-    }
-}
-
 impl Recorder {
-    /// What is stored is stored on `runtime`: the one that outlives those who ask.
+    /// What is stored is stored on `runtime`.
     pub fn new(db: Db, runtime: Handle) -> Self {
-        let (waiting, queue) = mpsc::unbounded_channel();
-        Self { db, waiting, queue: Mutex::new(queue), led: AtomicBool::new(false), runtime }
+        Self { db, backlog: Arc::new(Backlog::new(runtime)) }
     }
 
     /// Stores what came over a socket together with whatever else is waiting. One outcome for each, in
     /// the same order. Whoever asked may be given up meanwhile: it is stored all the same.
-    ///
-    /// Whoever finds nobody at it starts the task that stores for all, until nobody waits.
-    pub async fn record(self: &Arc<Self>, sayings: Vec<Saying>) -> Vec<Outcome> {
+    pub async fn record(&self, sayings: Vec<Saying>) -> Vec<Outcome> {
         let count = sayings.len();
         if count == 0 {
             return Vec::new();
         }
         let (answer, answered) = oneshot::channel();
-        // We hold the other end ourselves.
-        _ = self.waiting.send(Job { sayings, answer });
-        if !self.led.swap(true, Ordering::SeqCst) {
-            self.runtime.spawn(Arc::clone(self).lead());
-        }
+        let db = self.db.clone();
+        self.backlog.add(Job { sayings, answer }, move |queue| Box::pin(store_all(db.clone(), queue)));
         answered.await.unwrap_or_else(|_| {
             (0..count).map(|_| Err(Error::custom("messages were lost before they were stored"))).collect()
         })
     }
+}
 
-    async fn lead(self: Arc<Self>) {
-        loop {
-            // A panic costs those whom it is about, and not those who wait behind them.
-            if AssertUnwindSafe(self.store_all()).catch_unwind().await.is_err() {
-                tracing::error!("messages were lost to a panic before they were stored");
-            }
-            self.led.store(false, Ordering::SeqCst);
-            // Who came after the last look and before that, found somebody at it.
-            // It is waited for, not tried: of two that look at once, neither may rely on the other.
-            let came = !self.queue.lock().await.is_empty();
-            if !came || self.led.swap(true, Ordering::SeqCst) {
-                return;
-            }
+/// Stores group after group until nobody waits.
+async fn store_all(db: Db, queue: &mut mpsc::UnboundedReceiver<Job>) {
+    loop {
+        let (mut sayings, mut answers) = (Vec::new(), Vec::new());
+        while sayings.len() < GROUP
+            && let Ok(job) = queue.try_recv()
+        {
+            answers.push((job.sayings.len(), job.answer));
+            sayings.extend(job.sayings);
         }
-    }
-
-    /// Stores group after group until nobody waits.
-    async fn store_all(&self) {
-        let mut queue = self.queue.lock().await;
-        loop {
-            let (mut sayings, mut answers) = (Vec::new(), Vec::new());
-            while sayings.len() < GROUP
-                && let Ok(job) = queue.try_recv()
-            {
-                answers.push((job.sayings.len(), job.answer));
-                sayings.extend(job.sayings);
-            }
-            if sayings.is_empty() {
-                return;
-            }
-            let mut outcomes = store(&self.db, sayings).await.into_iter();
-            for (count, answer) in answers {
-                // Nobody waits for it any more: then nobody needs to know.
-                _ = answer.send(outcomes.by_ref().take(count).collect());
-            }
+        if sayings.is_empty() {
+            return;
+        }
+        let mut outcomes = store(&db, sayings).await.into_iter();
+        for (count, answer) in answers {
+            // Nobody waits for it any more: then nobody needs to know.
+            _ = answer.send(outcomes.by_ref().take(count).collect());
         }
     }
 }
