@@ -19,7 +19,7 @@ use tracing::{error, warn};
 use crate::{
     mail::{Mail, Mailer},
     media::Media,
-    payments::{GatewayRefusal, Gateways},
+    payments::{GatewayRefusal, Gateways, NewRefund, store as payments},
     state::App,
 };
 
@@ -57,6 +57,8 @@ pub struct Outbox {
     mailer: Arc<dyn Mailer>,
     media: Arc<dyn Media>,
     gateways: Gateways,
+    /// Of payments that earlier versions took down.
+    currency: String,
     wake: Arc<Notify>,
 }
 
@@ -68,8 +70,9 @@ impl Outbox {
         mailer: Arc<dyn Mailer>,
         media: Arc<dyn Media>,
         gateways: Gateways,
+        currency: String,
     ) -> Self {
-        Self { db, clock, mailer, media, gateways, wake: Arc::new(Notify::new()) }
+        Self { db, clock, mailer, media, gateways, currency, wake: Arc::new(Notify::new()) }
     }
 
     /// Writes a job down, outside a transaction.
@@ -182,10 +185,20 @@ impl Outbox {
 
     /// Through the gateway that took the money. A gateway that says no will say so again.
     async fn refund(&self, payment_id: &str, amount: Money, key: &str) -> anyhow::Result<()> {
-        let payment = self.db.of::<model::Payment>().find_one(doc! { "_id": payment_id }).await?;
+        let payment = payments::one(&self.db, payment_id).await?;
         let payment = payment.ok_or_else(|| Permanent::new(format!("there is no payment {payment_id}")))?;
-        match self.gateways.refund(&payment.gateway, payment_id, amount, key).await {
-            Ok(()) => Ok(()),
+        let wanted = NewRefund {
+            payment: payment.id,
+            amount,
+            currency: payment.currency.unwrap_or_else(|| self.currency.clone()),
+            key: key.to_owned(),
+        };
+        let returned = match self.gateways.named(&payment.gateway) {
+            Ok(gateway) => gateway.refund(&wanted).await,
+            Err(not_set_up) => Err(not_set_up),
+        };
+        match returned {
+            Ok(refund) => Ok(payments::note_returned(&self.db, payment_id, key, &refund).await?),
             Err(GatewayRefusal::Refused(why)) => Err(Permanent::new(why).into()),
             Err(unreachable) => Err(unreachable.into()),
         }

@@ -49,7 +49,14 @@ impl App {
         let media = crate::media::from_config(&config, &clock)?;
         let mailer: Arc<dyn Mailer> = crate::mail::from_config(&config, &clock)?;
         let gateways = Gateways::from_config(&config, &db, &clock);
-        let outbox = Outbox::new(db.clone(), clock.clone(), mailer, Arc::clone(&media), gateways.clone());
+        let outbox = Outbox::new(
+            db.clone(),
+            clock.clone(),
+            mailer,
+            Arc::clone(&media),
+            gateways.clone(),
+            config.currency.clone(),
+        );
         Ok(Self {
             sessions: Sessions::new(config.jwt_secret.expose(), i64::try_from(config.session_ttl.as_secs())?),
             accounts: Accounts::of(db.clone()),

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use shared::{
     clock::Timestamp,
     config::Config,
-    db::duplicate_key,
     id::Id,
-    model::{Listing, OutboxJob, Payment, ShippingAddress, User},
+    model::{Listing, Payment, ShippingAddress, User},
     money::Money,
 };
 
@@ -16,7 +15,7 @@ use super::wire;
 use crate::{
     error::{Error, Result},
     idempotency::{self, Key, Memory},
-    payments::GatewayPayment,
+    payments::{GatewayPayment, PaymentState, store as payments},
     state::App,
 };
 
@@ -142,10 +141,15 @@ fn memory(wanted: &Wanted, config: &Config, now: Timestamp) -> Option<Memory> {
 
 async fn ask_gateway(app: &App, wanted: &Wanted) -> Result<Paid> {
     let verified = |gateway, payment: GatewayPayment| {
-        if !payment.succeeded {
-            return Err(Error::from(
-                wire::NOT_PAID.saying(format!("Payment {} has not succeeded", payment.id)),
-            ));
+        match &payment.state {
+            PaymentState::Succeeded => {}
+            PaymentState::Waiting(why) => {
+                let words = format!("Payment {} has not succeeded yet: {why}", payment.id);
+                return Err(Error::from(wire::NOT_PAID.saying(words)));
+            }
+            PaymentState::Failed(why) => {
+                return Err(wire::NOT_PAID.saying(format!("Payment {} failed: {why}", payment.id)).into());
+            }
         }
         if payment.currency != app.config.currency {
             return Err(wire::NOT_PAID
@@ -164,49 +168,18 @@ async fn ask_gateway(app: &App, wanted: &Wanted) -> Result<Paid> {
             verified(gateway.name(), payment)
         }
         Means::Paypal(id) => match app.gateways.paypal() {
-            Some(gateway) => match gateway.look_up(id).await? {
+            Ok(gateway) => match gateway.look_up(id).await? {
                 Some(payment) => verified(gateway.name(), payment),
                 None => Ok(Paid::Claimed(id.clone())),
             },
-            None => Ok(Paid::Claimed(id.clone())),
+            Err(_) => Ok(Paid::Claimed(id.clone())),
         },
     }
 }
 
 /// Money was taken for a checkout that cannot be served: the payment is used up and refunded.
 async fn give_back(app: &App, gateway: &str, payment: &GatewayPayment, now: Timestamp) -> Result<()> {
-    let given_back = app
-        .db
-        .transaction(|session| {
-            let (db, outbox) = (app.db.clone(), app.outbox.clone());
-            let used = Payment {
-                id: payment.id.clone(),
-                gateway: gateway.to_owned(),
-                minor: payment.amount.minor(),
-                checkout_id: String::new(),
-                orders: vec![],
-                at: now,
-            };
-            Box::pin(async move {
-                let job = OutboxJob::Refund {
-                    payment_id: used.id.clone(),
-                    minor: used.minor,
-                    idempotency_key: format!("unserved:{}", used.id),
-                };
-                let inserted = db.of::<Payment>().insert_one(used).session(&mut *session).await;
-                inserted.map_err(|error| match duplicate_key(&error) {
-                    Some(_) => wire::PAYMENT_USED.into(),
-                    None => Error::from(error),
-                })?;
-                outbox.add_in(session, job).await?;
-                Ok(())
-            })
-        })
-        .await;
-    app.outbox.wake();
-    match given_back {
-        // Used by other orders, or given back already: then there is nothing to return.
-        Err(Error::Refused(refusal)) if refusal.code() == wire::PAYMENT_USED.code() => Ok(()),
-        outcome => outcome,
-    }
+    let used = Payment { checkout_id: Some(String::new()), ..payment.record(gateway, now) };
+    payments::give_back(&app.db, &app.outbox, used).await?;
+    Ok(())
 }

@@ -11,7 +11,7 @@
 //! served fails alone.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
@@ -42,6 +42,7 @@ use crate::{
     catalogue::rules::{Phase, phase},
     error::{Error, Result},
     idempotency::Answer,
+    payments::store as payments,
 };
 
 /// No more checkouts than this share a transaction.
@@ -276,7 +277,8 @@ struct Snapshot {
     coupons: BTreeMap<Id<Coupon>, Coupon>,
     buyers: HashMap<Id<User>, User>,
     answers: HashMap<String, RememberedAnswer>,
-    payments: HashSet<String>,
+    /// The known ones, and whether they are used.
+    payments: HashMap<String, bool>,
 }
 
 /// What a group of checkouts changes.
@@ -284,7 +286,10 @@ struct Snapshot {
 struct Writes {
     reserve: BTreeMap<(Kind, Id<Listing>), Reservation>,
     orders: Vec<Order>,
+    /// Payments that Souk had not heard of.
     payments: Vec<Payment>,
+    /// Those that it has heard of, unused so far.
+    claims: Vec<Payment>,
     answers: Vec<RememberedAnswer>,
     /// Answers that count no more, in whose place there are new ones.
     forget: Vec<RememberedAnswer>,
@@ -303,7 +308,7 @@ async fn learn(db: &Db, snapshot: &mut Snapshot, come: &[Arc<Placement>]) -> mon
     let (buyers, products, payments) = tokio::try_join!(
         store::buyers(db, &buyers),
         store::offers(db, Kind::Product, &missing),
-        store::used_payments(db, &payments),
+        payments::known(db, &payments),
     )?;
     snapshot.buyers.extend(buyers.into_iter().map(|buyer| (buyer.id, buyer)));
     snapshot.payments.extend(payments);
@@ -351,8 +356,9 @@ async fn write(db: &Db, session: &mut ClientSession, writes: &Writes) -> Result<
         }
     }
     db.of::<Order>().insert_many(&writes.orders).session(&mut *session).await?;
-    if !writes.payments.is_empty() {
-        db.of::<Payment>().insert_many(&writes.payments).session(&mut *session).await.map_err(once)?;
+    payments::insert(db, session, &writes.payments).await.map_err(once)?;
+    if !payments::claim(db, session, &writes.claims).await? {
+        return Err(Failure::Outdated);
     }
     if !writes.forget.is_empty() {
         store::forget(db, session, &writes.forget).await?;
@@ -402,8 +408,8 @@ fn decide(placement: &Placement, snapshot: &mut Snapshot, writes: &mut Writes) -
     }
     writes.orders.extend(orders);
     if let Some(payment) = payment {
-        snapshot.payments.insert(payment.id.clone());
-        writes.payments.push(payment);
+        let heard_of = snapshot.payments.insert(payment.id.clone(), true).is_some();
+        if heard_of { writes.claims.push(payment) } else { writes.payments.push(payment) }
     }
     if let Some(memory) = memory {
         let remembered = memory.remembered(answer.clone());
@@ -477,7 +483,7 @@ fn payment(
     snapshot: &Snapshot,
 ) -> Result<Option<Payment>> {
     let Paid::Verified { gateway, payment } = &placement.paid else { return Ok(None) };
-    if snapshot.payments.contains(&payment.id) {
+    if snapshot.payments.get(&payment.id) == Some(&true) {
         return Err(wire::PAYMENT_USED.into());
     }
     if payment.amount != quote.total {
@@ -486,12 +492,9 @@ fn payment(
             .into());
     }
     Ok(Some(Payment {
-        id: payment.id.clone(),
-        gateway: (*gateway).to_owned(),
-        minor: payment.amount.minor(),
-        checkout_id: orders.first().and_then(|order| order.checkout_id.clone()).unwrap_or_default(),
+        checkout_id: Some(orders.first().and_then(|order| order.checkout_id.clone()).unwrap_or_default()),
         orders: orders.iter().map(|order| order.id).collect(),
-        at: placement.now,
+        ..payment.record(gateway, placement.now)
     }))
 }
 

@@ -1,5 +1,3 @@
-use std::collections::HashSet;
-
 use bson::{Bson, Document, RawBsonRef, RawDocumentBuf, doc};
 use futures_util::TryStreamExt as _;
 use mongodb::ClientSession;
@@ -8,7 +6,7 @@ use shared::{
     db::Db,
     id::Id,
     lenient::whole_in,
-    model::{Kind, Listing, Order, Payment, PaymentInfo, RememberedAnswer, Shop, Status, Stored as _, User},
+    model::{Kind, Listing, Order, PaymentInfo, RememberedAnswer, Shop, Status, Stored as _, User},
 };
 
 /// Whose orders a query may touch. It is part of every filter.
@@ -141,15 +139,6 @@ pub(super) async fn answers(db: &Db, ids: &[&str]) -> mongodb::error::Result<Vec
         return Ok(Vec::new());
     }
     db.of::<RememberedAnswer>().find(doc! { "_id": { "$in": ids } }).await?.try_collect().await
-}
-
-/// Which of these payments have been used.
-pub(super) async fn used_payments(db: &Db, ids: &[&str]) -> mongodb::error::Result<HashSet<String>> {
-    if ids.is_empty() {
-        return Ok(HashSet::new());
-    }
-    let found = db.of::<Payment>().find(doc! { "_id": { "$in": ids } }).await?;
-    found.map_ok(|payment| payment.id).try_collect().await
 }
 
 /// Forgets answers, each of them only as it was read.

@@ -25,6 +25,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     outbox::Outbox,
+    payments::store as payments,
     state::App,
 };
 
@@ -494,12 +495,8 @@ async fn return_payment(
     // A gateway refuses to return nothing.
     if let Some(payment) = paid.filter(|_| amount > Money::ZERO) {
         let why = if is_refund { "refund" } else { "cancelled" };
-        let job = OutboxJob::Refund {
-            payment_id: payment.id,
-            minor: amount.minor(),
-            idempotency_key: refund_key(why, order),
-        };
-        outbox.add_in(session, job).await?;
+        let key = refund_key(why, order);
+        payments::ask_return(db, session, outbox, &payment.id, amount, key, change.now).await?;
     }
     // Cash goes back by hand; the order says that it is owed no longer. A payer's claim stays one:
     // should money turn up after all, it must not look as if it had been returned.

@@ -1,7 +1,11 @@
 use actix_web::HttpResponse;
 use shared::{id::Id, money::Money};
 
-use super::{GatewayRefusal, wire};
+use super::{
+    GatewayRefusal,
+    gateway::{ANONYMOUS, Begun, NewPayment},
+    wire,
+};
 use crate::{
     error::{Error, Result},
     extract::Json,
@@ -37,12 +41,17 @@ pub(super) async fn process(
             )
         })?;
     let gateway = state.gateways.cards()?;
-    let payer = caller.user.map_or_else(|| "anonymous".to_owned(), Id::hex);
-    let memory = key.memory("begin-payment", payer, &amount, state.clock.now());
+    let payer = caller.user.map_or_else(|| ANONYMOUS.to_owned(), Id::hex);
+    let memory = key.memory("begin-payment", &payer, &amount, state.clock.now());
     let name = idempotency::name_elsewhere(&state.db, memory).await?;
-    let (payment, client_secret) =
-        gateway.begin(Money::from_minor(amount), state.config.currency.clone(), name).await?;
-    Ok(HttpResponse::Ok().json(wire::PaymentBegun { success: true, client_secret, id: payment.id }))
+    let wanted = NewPayment {
+        amount: Money::from_minor(amount),
+        currency: state.config.currency.clone(),
+        buyer: payer,
+        key: name,
+    };
+    let Begun { payment, secret } = gateway.begin(wanted).await?;
+    Ok(HttpResponse::Ok().json(wire::PaymentBegun { success: true, client_secret: secret, id: payment.id }))
 }
 
 /// `GET /api/stripe/stripeApiKey`: never empty, or the client has no payment page at all.
@@ -58,6 +67,7 @@ impl From<GatewayRefusal> for Error {
                 wire::GATEWAY_REFUSED.saying(format!("The payment gateway says: {words}")).into()
             }
             GatewayRefusal::Unreachable(cause) => Self::Unavailable(cause),
+            GatewayRefusal::Forged(why) => wire::FORGED.saying(why).into(),
         }
     }
 }

@@ -4,9 +4,11 @@
 mod gateway;
 mod handlers;
 mod sandbox;
+pub(crate) mod store;
 mod wire;
 
-pub use gateway::{GatewayPayment, GatewayRefusal, Gateways};
+pub(crate) use gateway::NewRefund;
+pub use gateway::{GatewayPayment, GatewayRefusal, Gateways, PaymentState};
 
 use crate::routes::{Route, get, post};
 

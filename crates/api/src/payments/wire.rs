@@ -26,3 +26,6 @@ pub(super) struct PublishableKey {
 
 pub(super) const GATEWAY_REFUSED: Refusal =
     Refusal::conflict("payment_refused", "The payment gateway refused the payment");
+
+pub(super) const FORGED: Refusal =
+    Refusal::bad_request("invalid_signature", "The gateway named here did not send this");

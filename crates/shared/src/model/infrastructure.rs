@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Order, Picture, Stored};
+use super::{Picture, Stored};
 use crate::{clock::Timestamp, id::Id};
 
 /// Somebody who has signed up and not yet followed the mailed link (`pendingregistrations`).
@@ -100,29 +100,6 @@ pub enum OutboxJob {
         /// Makes a repeated try harmless at the gateway.
         idempotency_key: String,
     },
-}
-
-/// A gateway payment that a checkout has used (`payments`): its id can be used once.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Payment {
-    /// The gateway's id: a Stripe intent, a PayPal order or capture.
-    #[serde(rename = "_id")]
-    pub id: String,
-    /// `stripe` or `paypal`.
-    pub gateway: String,
-    /// In minor units.
-    pub minor: i64,
-    /// The checkout it paid for.
-    pub checkout_id: String,
-    /// The orders it paid for.
-    pub orders: Vec<Id<Order>>,
-    /// When it was used.
-    pub at: Timestamp,
-}
-
-impl Stored for Payment {
-    const COLLECTION: &'static str = "payments";
 }
 
 /// The answer that a request got, to be given again if the request comes again (`idempotencykeys`).

@@ -10,6 +10,7 @@ mod infrastructure;
 mod ledger;
 mod listing;
 mod order;
+mod payment;
 mod withdrawal;
 
 pub use account::{
@@ -17,14 +18,15 @@ pub use account::{
 };
 pub use conversation::{Conversation, LastSeen, Message};
 pub use coupon::{Coupon, CouponSeller};
-pub use infrastructure::{
-    Outbox, OutboxJob, Payment, PendingAccount, PendingRegistration, RememberedAnswer, Turn,
-};
+pub use infrastructure::{Outbox, OutboxJob, PendingAccount, PendingRegistration, RememberedAnswer, Turn};
 pub use ledger::{LedgerEntry, LedgerLine};
 pub use listing::{Image, Kind, Listing, Review, Reviewer, ShopCopy};
 pub use order::{
     CartLine, Order, OrderUser, PaymentInfo, Refund, RefundItem, RefundState, ShippingAddress, Status,
     StatusChange, StockState,
+};
+pub use payment::{
+    Attention, Dispute, DisputeShare, DisputeState, Payment, PaymentFact, Return, WebhookEvent,
 };
 pub use withdrawal::{Withdrawal, WithdrawalSeller};
 

@@ -351,7 +351,8 @@ pub struct PaymentInfo {
     #[serde(deserialize_with = "lenient::opt_text", skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// `succeeded` once paid, `unverified` for a payer's bare claim, `refunded` when the money went
-    /// back; absent while unpaid.
+    /// back, `disputed` while the payer's bank wants it back, `charged back` when the bank took it; absent
+    /// while unpaid.
     #[serde(deserialize_with = "lenient::opt_text", skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
     /// `Cash on Delivery`, `Paypal`, `Credit Card`.
@@ -370,6 +371,10 @@ impl PaymentInfo {
     pub const UNVERIFIED: &str = "unverified";
     /// The status of what went back, all of it.
     pub const REFUNDED: &str = "refunded";
+    /// The status of what the payer's bank wants back.
+    pub const DISPUTED: &str = "disputed";
+    /// The status of what the payer's bank took back.
+    pub const CHARGED_BACK: &str = "charged back";
     /// The kind that is paid to whoever delivers.
     pub const ON_DELIVERY: &str = "Cash on Delivery";
 }

@@ -256,7 +256,7 @@ async fn stored(
     }
     let mut payments = stage.db.of::<Payment>().find(doc! {}).await?;
     while let Some(payment) = payments.try_next().await? {
-        let sum = sums.get(&payment.checkout_id).copied().unwrap_or_default();
+        let sum = sums.get(payment.checkout_id.as_deref().unwrap_or_default()).copied().unwrap_or_default();
         differences.expect(
             format!("the orders paid by {} come to", payment.id),
             sum,
