@@ -4,6 +4,7 @@
 mod gateway;
 mod handlers;
 mod sandbox;
+mod signature;
 pub(crate) mod store;
 mod wire;
 
