@@ -48,7 +48,7 @@ impl App {
     pub fn new(config: Arc<Config>, db: Db, clock: Clock) -> anyhow::Result<Self> {
         let media = crate::media::from_config(&config, &clock)?;
         let mailer: Arc<dyn Mailer> = crate::mail::from_config(&config, &clock)?;
-        let gateways = Gateways::from_config(&config, &db, &clock);
+        let gateways = Gateways::from_config(&config, &db, &clock)?;
         let outbox = Outbox::new(
             db.clone(),
             clock.clone(),

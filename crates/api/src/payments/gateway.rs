@@ -9,7 +9,7 @@ use shared::{
     money::Money,
 };
 
-use super::sandbox::Sandbox;
+use super::{sandbox::Sandbox, stripe::Stripe};
 use crate::error::{Error, Refusal};
 
 /// What a gateway's call comes back with.
@@ -223,23 +223,25 @@ impl fmt::Debug for Gateways {
 }
 
 impl Gateways {
-    /// The sandbox, but never in production, where a stand-in that takes no money must not pass for a
-    /// payment: there only cash on delivery is left. Real gateways are not connected yet.
-    pub fn from_config(config: &Config, db: &Db, clock: &Clock) -> Self {
+    /// Those whose keys are set. The sandbox takes the others' places, but never in production, where a
+    /// stand-in that takes no money must not pass for a payment: there only cash on delivery is left.
+    pub fn from_config(config: &Config, db: &Db, clock: &Clock) -> anyhow::Result<Self> {
         let sandbox = |name| -> Option<Arc<dyn Gateway>> {
             if config.is_production() {
                 return None;
             }
             Some(Arc::new(Sandbox::new(name, db.clone(), clock.clone())))
         };
-        for (name, configured) in [("Stripe", config.stripe.is_some()), ("PayPal", config.paypal.is_some())] {
-            if configured {
-                let instead =
-                    if config.is_production() { "such payments are off" } else { "the sandbox is used" };
-                tracing::warn!("the keys of {name} are set, but this version does not use them: {instead}");
-            }
+        let stripe: Option<Arc<dyn Gateway>> = match &config.stripe {
+            Some(keys) => Some(Arc::new(Stripe::new(keys)?)),
+            None => sandbox("stripe"),
+        };
+        if config.paypal.is_some() {
+            let instead =
+                if config.is_production() { "such payments are off" } else { "the sandbox is used" };
+            tracing::warn!("the keys of PayPal are set, but this version does not use them: {instead}");
         }
-        Self { stripe: sandbox("stripe"), paypal: sandbox("paypal") }
+        Ok(Self { stripe, paypal: sandbox("paypal") })
     }
 
     /// The card gateway, or the refusal that says there is none.

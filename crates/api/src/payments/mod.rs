@@ -6,6 +6,7 @@ mod handlers;
 mod sandbox;
 mod signature;
 pub(crate) mod store;
+mod stripe;
 mod wire;
 
 pub(crate) use gateway::NewRefund;
