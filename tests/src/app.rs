@@ -30,7 +30,6 @@ pub struct TestApp {
     pub config: Arc<Config>,
     mails: MailServer,
     home: PathBuf,
-    settings: BTreeMap<String, String>,
     server: Option<api::Server>,
     database: Option<TestDatabase>,
 }
@@ -48,19 +47,30 @@ impl TestApp {
         Self::on(database, settings).await
     }
 
+    /// With what is no setting changed besides.
+    pub async fn tuned(settings: &[(&str, &str)], tune: fn(&mut Config)) -> Self {
+        Self::on_tuned(TestDatabase::new().await, settings, tune).await
+    }
+
     /// On a database that may hold something already.
     pub async fn on(database: TestDatabase, settings: &[(&str, &str)]) -> Self {
+        Self::on_tuned(database, settings, |_| {}).await
+    }
+
+    async fn on_tuned(database: TestDatabase, settings: &[(&str, &str)], tune: fn(&mut Config)) -> Self {
         let mails = MailServer::start().await;
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let home = database.scratch_dir();
         let settings = all_settings(settings, address, &mails, &home);
         let clock = Clock::default();
-        let config = Arc::new(read(&settings));
+        let mut config = read(&settings);
+        tune(&mut config);
+        let config = Arc::new(config);
         let server = serve(&database, Arc::clone(&config), clock.clone(), listener).await;
         let db = Db::connect(&database.uri, "souk-test").await.unwrap();
         let (server, database) = (Some(server), Some(database));
-        Self { base: format!("http://{address}"), db, clock, config, mails, home, settings, server, database }
+        Self { base: format!("http://{address}"), db, clock, config, mails, home, server, database }
     }
 
     /// Stops the API as an operator would and starts it again on the same database and address.
@@ -78,7 +88,7 @@ impl TestApp {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let database = self.database.as_ref().unwrap();
-        let server = serve(database, Arc::new(read(&self.settings)), self.clock.clone(), listener).await;
+        let server = serve(database, Arc::clone(&self.config), self.clock.clone(), listener).await;
         Node { base, server: Some(server) }
     }
 

@@ -1,7 +1,7 @@
 //! What a request can end in, other than success: one type, two messages. The caller gets a
 //! sentence, the log gets the cause.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use actix_web::{HttpResponse, ResponseError, http::StatusCode, http::header};
 use serde::Serialize;
@@ -19,12 +19,14 @@ pub struct Refusal {
     status: StatusCode,
     code: &'static str,
     message: std::borrow::Cow<'static, str>,
+    /// In seconds.
+    retry_after: Option<u64>,
 }
 
 impl Refusal {
     /// A refusal in fixed words.
     pub const fn new(status: StatusCode, code: &'static str, message: &'static str) -> Self {
-        Self { status, code, message: std::borrow::Cow::Borrowed(message) }
+        Self { status, code, message: std::borrow::Cow::Borrowed(message), retry_after: None }
     }
     /// 400.
     pub const fn bad_request(code: &'static str, message: &'static str) -> Self {
@@ -49,6 +51,12 @@ impl Refusal {
     /// The same refusal with words for this very case.
     pub fn saying(&self, message: impl Into<String>) -> Self {
         Self { message: std::borrow::Cow::Owned(message.into()), ..self.clone() }
+    }
+    /// The same refusal with the advice to come back after so long.
+    pub fn until(&self, wait: Duration) -> Self {
+        // Rounded up: who comes back too early is refused again.
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        Self { retry_after: Some(seconds.max(1)), ..self.clone() }
     }
 }
 
@@ -158,8 +166,13 @@ impl ResponseError for Error {
             }
         };
         let mut response = HttpResponse::build(self.status());
-        if matches!(self, Self::Unavailable(_)) {
-            response.insert_header((header::RETRY_AFTER, "2"));
+        let retry_after = match self {
+            Self::Unavailable(_) => Some(2),
+            Self::Refused(refusal) => refusal.retry_after,
+            _ => None,
+        };
+        if let Some(seconds) = retry_after {
+            response.insert_header((header::RETRY_AFTER, seconds));
         }
         response.json(Envelope {
             success: false,

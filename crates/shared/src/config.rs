@@ -207,6 +207,38 @@ pub struct Paypal {
     pub api_base: String,
 }
 
+/// What a payment gateway may cost at most.
+#[derive(Clone, Copy, Debug)]
+pub struct GatewayLimits {
+    /// So long a call may take that asks, or begins a payment.
+    pub answer: Duration,
+    /// So long one may take that moves money. Shorter than a shutdown's patience.
+    pub act: Duration,
+    /// So long one may take that lists.
+    pub list: Duration,
+    /// So many calls may be in progress.
+    pub calls: usize,
+    /// And so many checks of webhooks.
+    pub webhooks: usize,
+    /// After so many calls in a row without an answer it is not asked for a while.
+    pub failures: u32,
+    /// That long.
+    pub pause: Duration,
+}
+
+impl GatewayLimits {
+    /// Those that count outside tests.
+    pub const USUAL: Self = Self {
+        answer: Duration::from_secs(12),
+        act: Duration::from_secs(16),
+        list: Duration::from_secs(120),
+        calls: 32,
+        webhooks: 8,
+        failures: 5,
+        pause: Duration::from_secs(10),
+    };
+}
+
 /// All settings.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -294,6 +326,8 @@ pub struct Config {
     /// heartbeats in it people would flicker, with more they would be shown for longer than a dead
     /// socket's. Tests shorten it.
     pub node_silence: Duration,
+    /// What a payment gateway may cost. Not a setting: whoever waits for longer has left. Tests shorten it.
+    pub gateway_limits: GatewayLimits,
     /// The first administrator: e-mail address, and the password of an account that has to be made.
     pub admin: Option<(String, Secret)>,
     /// Demo data in an empty embedded database.
@@ -629,6 +663,7 @@ fn assemble<F: Fn(&str) -> Option<String>>(read: &mut Reader<F>) -> Config {
             .unwrap_or(RealtimeAdapter::Mongodb),
         redis_url: read.opt(&["REDIS_URL"]),
         node_silence: Duration::from_secs(20),
+        gateway_limits: GatewayLimits::USUAL,
         admin: admin(read),
         demo: read.switch("DEMO", true) && !production,
         log_format: read

@@ -9,7 +9,7 @@ use shared::{
     money::Money,
 };
 
-use super::{sandbox::Sandbox, stripe::Stripe};
+use super::{guard::Guarded, sandbox::Sandbox, stripe::Stripe};
 use crate::error::{Error, Refusal};
 
 /// What a gateway's call comes back with.
@@ -226,14 +226,15 @@ impl Gateways {
     /// Those whose keys are set. The sandbox takes the others' places, but never in production, where a
     /// stand-in that takes no money must not pass for a payment: there only cash on delivery is left.
     pub fn from_config(config: &Config, db: &Db, clock: &Clock) -> anyhow::Result<Self> {
+        let limits = config.gateway_limits;
         let sandbox = |name| -> Option<Arc<dyn Gateway>> {
             if config.is_production() {
                 return None;
             }
-            Some(Arc::new(Sandbox::new(name, db.clone(), clock.clone())))
+            Some(Arc::new(Guarded::new(Sandbox::new(name, db.clone(), clock.clone()), limits)))
         };
         let stripe: Option<Arc<dyn Gateway>> = match &config.stripe {
-            Some(keys) => Some(Arc::new(Stripe::new(keys)?)),
+            Some(keys) => Some(Arc::new(Guarded::new(Stripe::new(keys)?, limits))),
             None => sandbox("stripe"),
         };
         if config.paypal.is_some() {

@@ -66,7 +66,7 @@ impl From<GatewayRefusal> for Error {
             GatewayRefusal::Refused(words) => {
                 wire::GATEWAY_REFUSED.saying(format!("The payment gateway says: {words}")).into()
             }
-            GatewayRefusal::Unreachable(cause) => Self::Unavailable(cause),
+            GatewayRefusal::Unreachable(cause) => wire::no_answer(cause),
             GatewayRefusal::Forged(why) => wire::FORGED.saying(why).into(),
         }
     }

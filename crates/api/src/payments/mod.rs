@@ -2,6 +2,7 @@
 //! it, never what a browser says.
 
 mod gateway;
+mod guard;
 mod handlers;
 mod sandbox;
 mod signature;

@@ -1,6 +1,8 @@
+use actix_web::http::StatusCode;
 use serde::{Deserialize, Serialize};
 
-use crate::error::Refusal;
+use super::guard::NoAnswer;
+use crate::error::{Error, Refusal};
 
 /// `POST /api/stripe/process`
 #[derive(Deserialize)]
@@ -29,3 +31,44 @@ pub(super) const GATEWAY_REFUSED: Refusal =
 
 pub(super) const FORGED: Refusal =
     Refusal::bad_request("invalid_signature", "The gateway named here did not send this");
+
+const CARDS_DOWN: Refusal = Refusal::new(
+    StatusCode::SERVICE_UNAVAILABLE,
+    "card_payments_unavailable",
+    "Card payments do not answer at the moment; nothing was charged by this request. Please try again, or choose \
+     another way to pay",
+);
+
+const PAYPAL_DOWN: Refusal = Refusal::new(
+    StatusCode::SERVICE_UNAVAILABLE,
+    "paypal_unavailable",
+    "PayPal does not answer at the moment; nothing was charged by this request. Please try again, or choose another \
+     way to pay",
+);
+
+/// A gateway that does not answer takes no other way to pay with it.
+pub(super) fn no_answer(cause: anyhow::Error) -> Error {
+    let lost = match cause.downcast::<NoAnswer>() {
+        Ok(lost) => lost,
+        // A sandbox keeps what it knows in our database.
+        Err(cause) => {
+            return match cause.downcast::<mongodb::error::Error>() {
+                Ok(ours) => ours.into(),
+                Err(cause) => Error::Unavailable(cause),
+            };
+        }
+    };
+    let (refusal, name) = match lost.gateway {
+        "paypal" => (PAYPAL_DOWN, "PayPal"),
+        _ => (CARDS_DOWN, "The card payments' service"),
+    };
+    let refusal = refusal.until(lost.retry_after);
+    if lost.may_have_acted {
+        let words = format!(
+            "{name} did not answer in time, and it is not known whether the payment was made. Please try again \
+             with the same payment: it cannot be charged twice"
+        );
+        return refusal.saying(words).into();
+    }
+    refusal.into()
+}
