@@ -300,3 +300,14 @@ pub(crate) async fn name_elsewhere(db: &Db, memory: Option<Memory>) -> Result<Op
     let (Given::First(name) | Given::Again(name)) = remember(db, memory, name).await?;
     Ok(Some(name.body))
 }
+
+/// Has a name of [`name_elsewhere`] forgotten: what comes next is no repetition.
+pub(crate) async fn forget_name(
+    db: &Db,
+    memory: &Memory,
+    name: Option<String>,
+) -> mongodb::error::Result<()> {
+    // Not one that another request has been given since.
+    let this = doc! { "_id": &memory.id, "answer": name };
+    db.of::<RememberedAnswer>().delete_one(this).await.map(drop)
+}

@@ -624,7 +624,7 @@ fn assemble<F: Fn(&str) -> Option<String>>(read: &mut Reader<F>) -> Config {
         stripe_publishable_key: read
             .opt(&["STRIPE_PUBLISHABLE_KEY", "STRIPE_APi_KEY"])
             // The client has no payment page at all without one.
-            .unwrap_or_else(|| "pk_test_souk_sandbox".to_owned()),
+            .unwrap_or_else(|| NO_PUBLISHABLE_KEY.to_owned()),
         paypal: paypal(read),
         bcrypt_cost: read
             .parsed(&["BCRYPT_COST"], "a number from 4 to 16", |v| {
@@ -743,6 +743,16 @@ fn paypal<F: Fn(&str) -> Option<String>>(read: &mut Reader<F>) -> Option<Paypal>
     })
 }
 
+/// In place of Stripe's publishable key where there is none.
+const NO_PUBLISHABLE_KEY: &str = "pk_test_souk_sandbox";
+
+/// Currencies whose smallest unit is not a hundredth, or that gateways count so. Money has two decimals
+/// here; such an amount would be charged a hundred times over, or as a tenth.
+const OTHER_DECIMALS: &[&str] = &[
+    "BHD", "BIF", "CLF", "CLP", "DJF", "GNF", "IQD", "ISK", "JOD", "JPY", "KMF", "KRW", "KWD", "LYD", "MGA",
+    "OMR", "PYG", "RWF", "TND", "UGX", "UYI", "UYW", "VND", "VUV", "XAF", "XOF", "XPF",
+];
+
 /// What can only be judged with everything at hand.
 fn check(config: &Config, bad: &mut Vec<BadSetting>) {
     let mut refuse = |name, got: &str, want: &str| {
@@ -774,11 +784,43 @@ fn check(config: &Config, bad: &mut Vec<BadSetting>) {
             );
         }
     }
+    if OTHER_DECIMALS.contains(&config.currency.as_str()) {
+        refuse("CURRENCY", &format!("`{}`", config.currency), "a currency with two decimals such as USD");
+    }
+    check_stripe(config, &mut refuse);
     if config.cookie_same_site == SameSite::None && !config.is_production() {
         refuse("COOKIE_SAMESITE", "`none`", "lax or strict outside production, where cookies are not Secure");
     }
     if config.realtime_adapter == RealtimeAdapter::Redis && config.redis_url.is_none() {
         refuse("REDIS_URL", "nothing", "the address of Redis, since REALTIME_ADAPTER is redis");
+    }
+}
+
+/// Keys that are mixed up, and what production cannot do without.
+fn check_stripe(config: &Config, refuse: &mut impl FnMut(&'static str, &str, &str)) {
+    let is_secret = |key: &str| ["sk_", "rk_", "whsec_"].iter().any(|kind| key.starts_with(kind));
+    if is_secret(&config.stripe_publishable_key) {
+        refuse("STRIPE_PUBLISHABLE_KEY", "a secret key", "the key that begins with pk_: everybody sees it");
+    }
+    let Some(stripe) = &config.stripe else { return };
+    if stripe.secret_key.expose().starts_with("pk_") {
+        refuse("STRIPE_SECRET_KEY", "a publishable key", "the key that begins with sk_ or rk_");
+    }
+    if config.is_production() {
+        if stripe.webhook_secret.is_none() {
+            refuse(
+                "STRIPE_WEBHOOK_SECRET",
+                "nothing",
+                "the webhook's signing secret in production, since STRIPE_SECRET_KEY is set",
+            );
+        }
+        if config.stripe_publishable_key == NO_PUBLISHABLE_KEY {
+            refuse(
+                "STRIPE_PUBLISHABLE_KEY",
+                "nothing",
+                "the key that begins with pk_ in production, since STRIPE_SECRET_KEY is set",
+            );
+        }
     }
 }
 
@@ -879,6 +921,41 @@ mod tests {
         }
         assert!(in_production(&"x".repeat(73)).is_err());
         assert!(in_production("correct horse battery").is_ok());
+    }
+
+    #[test]
+    fn money_has_two_decimals_and_so_has_the_currency() {
+        for currency in ["JPY", "krw", "BHD", "isk", "MGA"] {
+            let error = with(&[("CURRENCY", currency)]).unwrap_err().to_string();
+            assert!(error.contains("CURRENCY: got `") && error.contains("two decimals"), "{error}");
+        }
+        for currency in ["usd", "EUR", "PKR", "INR", "HUF", "TWD"] {
+            assert_eq!(with(&[("CURRENCY", currency)]).unwrap().currency, currency.to_ascii_uppercase());
+        }
+    }
+
+    #[test]
+    fn stripe_in_production_wants_all_of_its_keys_and_each_in_its_place() {
+        let base = [
+            ("APP_ENV", "production"),
+            ("JWT_SECRET_KEY", "0123456789abcdef0123"),
+            ("DB_URL", "mongodb://db/souk"),
+            ("SMTP_HOST", "mail"),
+            ("STRIPE_SECRET_KEY", "sk_live_1"),
+        ];
+        let and = |more: &[(&'static str, &'static str)]| with(&[&base, more].concat());
+        let error = and(&[]).unwrap_err().to_string();
+        assert!(
+            error.contains("STRIPE_WEBHOOK_SECRET") && error.contains("STRIPE_PUBLISHABLE_KEY"),
+            "{error}"
+        );
+        let whole = [("STRIPE_WEBHOOK_SECRET", "whsec_1"), ("STRIPE_APi_KEY", "pk_live_1")];
+        assert!(and(&whole).is_ok());
+        assert!(with(&base[4..]).is_ok(), "on somebody's machine the rest may be missing");
+        let leaked = with(&[("STRIPE_APi_KEY", "sk_live_abc")]).unwrap_err().to_string();
+        assert!(leaked.contains("STRIPE_PUBLISHABLE_KEY") && !leaked.contains("abc"), "{leaked}");
+        let mixed = with(&[("STRIPE_SECRET_KEY", "pk_live_abc")]).unwrap_err().to_string();
+        assert!(mixed.contains("STRIPE_SECRET_KEY") && !mixed.contains("abc"), "{mixed}");
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::wire;
 use crate::{
     error::{Error, Result},
     idempotency::{self, Key, Memory},
-    payments::{GatewayPayment, PaymentState, store as payments},
+    payments::{ANONYMOUS, GatewayPayment, PaymentState, store as payments},
     state::App,
 };
 
@@ -141,11 +141,15 @@ fn memory(wanted: &Wanted, config: &Config, now: Timestamp) -> Option<Memory> {
 
 async fn ask_gateway(app: &App, wanted: &Wanted) -> Result<Paid> {
     let verified = |gateway, payment: GatewayPayment| {
+        // Before anything about it is told.
+        if !is_of(wanted, &payment) {
+            return Err(Error::from(wire::PAYMENT_NOT_YOURS));
+        }
         match &payment.state {
             PaymentState::Succeeded => {}
             PaymentState::Waiting(why) => {
                 let words = format!("Payment {} has not succeeded yet: {why}", payment.id);
-                return Err(Error::from(wire::NOT_PAID.saying(words)));
+                return Err(wire::NOT_PAID.saying(words).into());
             }
             PaymentState::Failed(why) => {
                 return Err(wire::NOT_PAID.saying(format!("Payment {} failed: {why}", payment.id)).into());
@@ -174,6 +178,15 @@ async fn ask_gateway(app: &App, wanted: &Wanted) -> Result<Paid> {
             },
             Err(_) => Ok(Paid::Claimed(id.clone())),
         },
+    }
+}
+
+/// Whether the buyer may pay with it. A card payment is always begun here, for somebody or, where the mode
+/// accepts that, for whoever has its id; the existing client begins PayPal's in the browser.
+fn is_of(wanted: &Wanted, payment: &GatewayPayment) -> bool {
+    match &payment.buyer {
+        Some(buyer) => *buyer == wanted.buyer.hex() || buyer == ANONYMOUS,
+        None => matches!(wanted.payment, Means::Paypal(_)),
     }
 }
 

@@ -401,6 +401,10 @@ pub(super) const COUPON_REFUSED: Refusal =
     Refusal::conflict("coupon_refused", "The coupon does not apply to this cart");
 pub(super) const NOT_PAID: Refusal =
     Refusal::conflict("payment_not_verified", "The payment could not be verified");
+pub(super) const PAYMENT_NOT_YOURS: Refusal = Refusal::conflict(
+    "payment_not_yours",
+    "This payment was not begun for your account; please pay from the checkout page",
+);
 pub(super) const PAYMENT_USED: Refusal =
     Refusal::conflict("payment_used", "This payment has already paid for another order");
 

@@ -1,17 +1,17 @@
 use actix_web::HttpResponse;
-use shared::{id::Id, money::Money};
+use shared::{clock::Timestamp, config::Config, id::Id, model::User, money::Money};
 
 use super::{
     GatewayRefusal,
     gateway::{ANONYMOUS, Begun, NewPayment},
-    wire,
+    store, wire,
 };
 use crate::{
     error::{Error, Result},
     extract::Json,
-    idempotency::{self, Key},
+    idempotency::{self, Key, Memory},
     identity::Caller,
-    state::State,
+    state::{App, State},
 };
 
 /// The gateway's own limits for a card payment, in minor units.
@@ -40,18 +40,45 @@ pub(super) async fn process(
                 format!("must be a whole number of cents from {} to {}", AMOUNTS.start(), AMOUNTS.end()),
             )
         })?;
-    let gateway = state.gateways.cards()?;
-    let payer = caller.user.map_or_else(|| ANONYMOUS.to_owned(), Id::hex);
-    let memory = key.memory("begin-payment", &payer, &amount, state.clock.now());
-    let name = idempotency::name_elsewhere(&state.db, memory).await?;
+    let (buyer, now) = (caller.user, state.clock.now());
     let wanted = NewPayment {
         amount: Money::from_minor(amount),
         currency: state.config.currency.clone(),
-        buyer: payer,
-        key: name,
+        buyer: buyer.map_or_else(|| ANONYMOUS.to_owned(), Id::hex),
+        key: None,
     };
-    let Begun { payment, secret } = gateway.begin(wanted).await?;
+    let by_key = key.memory("begin-payment", &wanted.buyer, &amount, now);
+    let Begun { payment, secret } = match buyer {
+        Some(buyer) if by_key.is_none() && !state.config.duplicate_order_window.is_zero() => {
+            begin_unless_used(&state, &double_click(buyer, amount, &state.config, now), wanted).await?
+        }
+        _ => {
+            let key = idempotency::name_elsewhere(&state.db, by_key).await?;
+            state.gateways.cards()?.begin(NewPayment { key, ..wanted }).await?
+        }
+    };
     Ok(HttpResponse::Ok().json(wire::PaymentBegun { success: true, client_secret: secret, id: payment.id }))
+}
+
+/// Under which name a payment of somebody's is remembered for a moment, so that a button that is clicked
+/// twice begins one. Strangers share nothing.
+fn double_click(buyer: Id<User>, amount: i64, config: &Config, now: Timestamp) -> Memory {
+    let id = format!("begin-payment:{buyer}:same:{amount}");
+    Memory::new(id, idempotency::fingerprint(&amount), config.duplicate_order_window, now)
+}
+
+/// The same again, unless something was bought with it: then it is for something else.
+async fn begin_unless_used(app: &App, memory: &Memory, wanted: NewPayment) -> Result<Begun> {
+    loop {
+        let key = idempotency::name_elsewhere(&app.db, Some(memory.clone())).await?;
+        let wanted = NewPayment { key: key.clone(), ..wanted.clone() };
+        let begun = app.gateways.cards()?.begin(wanted).await?;
+        let known = store::known(&app.db, &[&begun.payment.id]).await?;
+        if known.get(&begun.payment.id) != Some(&true) {
+            return Ok(begun);
+        }
+        idempotency::forget_name(&app.db, memory, key).await?;
+    }
 }
 
 /// `GET /api/stripe/stripeApiKey`: never empty, or the client has no payment page at all.

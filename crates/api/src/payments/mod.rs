@@ -10,7 +10,7 @@ pub(crate) mod store;
 mod stripe;
 mod wire;
 
-pub(crate) use gateway::NewRefund;
+pub(crate) use gateway::{ANONYMOUS, NewRefund};
 pub use gateway::{GatewayPayment, GatewayRefusal, Gateways, PaymentState};
 
 use crate::routes::{Route, get, post};
