@@ -772,6 +772,9 @@ fn check(config: &Config, bad: &mut Vec<BadSetting>) {
         if config.smtp.is_none() {
             refuse("SMTP_HOST", "nothing", "a mail server in production: sign-up needs it");
         }
+        if config.paypal.as_ref().is_some_and(|paypal| paypal.webhook_id.is_none()) {
+            refuse("PAYPAL_WEBHOOK_ID", "nothing", "the id of the webhook at PayPal, since its keys are set");
+        }
     }
     if let Some((_, password)) = &config.admin {
         if !(4..=MAX_PASSWORD_BYTES).contains(&password.expose().len()) {

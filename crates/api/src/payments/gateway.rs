@@ -9,7 +9,7 @@ use shared::{
     money::Money,
 };
 
-use super::{guard::Guarded, sandbox::Sandbox, stripe::Stripe};
+use super::{guard::Guarded, paypal::Paypal, sandbox::Sandbox, stripe::Stripe};
 use crate::error::{Error, Refusal};
 
 /// What a gateway's call comes back with.
@@ -237,12 +237,11 @@ impl Gateways {
             Some(keys) => Some(Arc::new(Guarded::new(Stripe::new(keys)?, limits))),
             None => sandbox("stripe"),
         };
-        if config.paypal.is_some() {
-            let instead =
-                if config.is_production() { "such payments are off" } else { "the sandbox is used" };
-            tracing::warn!("the keys of PayPal are set, but this version does not use them: {instead}");
-        }
-        Ok(Self { stripe, paypal: sandbox("paypal") })
+        let paypal: Option<Arc<dyn Gateway>> = match &config.paypal {
+            Some(keys) => Some(Arc::new(Paypal::new(keys, &config.currency, clock.clone())?)),
+            None => sandbox("paypal"),
+        };
+        Ok(Self { stripe, paypal })
     }
 
     /// The card gateway, or the refusal that says there is none.

@@ -4,6 +4,7 @@
 mod gateway;
 mod guard;
 mod handlers;
+mod paypal;
 mod sandbox;
 mod signature;
 pub(crate) mod store;
