@@ -238,7 +238,10 @@ impl Gateways {
             None => sandbox("stripe"),
         };
         let paypal: Option<Arc<dyn Gateway>> = match &config.paypal {
-            Some(keys) => Some(Arc::new(Paypal::new(keys, &config.currency, clock.clone())?)),
+            Some(keys) => {
+                let paypal = Paypal::new(keys, &config.currency, clock.clone())?;
+                Some(Arc::new(Guarded::new(paypal, limits)))
+            }
             None => sandbox("paypal"),
         };
         Ok(Self { stripe, paypal })
