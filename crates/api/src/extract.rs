@@ -81,6 +81,22 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
     }
 }
 
+/// A body as it came, to the byte: what is signed must not be read and written again.
+pub struct Raw(pub web::Bytes);
+
+impl FromRequest for Raw {
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self>>>>;
+
+    fn from_request(_: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let payload = payload.take();
+        Box::pin(async move {
+            let body = timeout(MAX_TIME, collect(payload, MAX_SILENCE)).await.or(Err(CUT_OFF))??;
+            Ok(Self(body.freeze()))
+        })
+    }
+}
+
 /// The whole body, from a client that keeps sending.
 async fn collect(mut payload: Payload, silence: Duration) -> Result<web::BytesMut> {
     let mut body = web::BytesMut::new();

@@ -246,7 +246,7 @@ pub async fn work(app: Arc<App>, quit: CancellationToken) {
 }
 
 /// How long to wait after so many tries: 5 s, doubling, an hour at most.
-fn backoff(attempts: i32) -> i64 {
+pub(crate) fn backoff(attempts: i32) -> i64 {
     let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(0).min(16);
     (5_000_i64 << doublings).min(3_600_000)
 }

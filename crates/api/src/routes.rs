@@ -84,6 +84,7 @@ fn all() -> Vec<(&'static str, Vec<Route>)> {
         ("/api/event", events::routes()),
         ("/api/order", orders::routes()),
         ("/api/stripe", payments::routes()),
+        ("/api/paypal", payments::paypal_routes()),
         ("/api/coupan", coupons::routes()),
         ("/api/conversation", conversations::routes()),
         ("/api/messages", messages::routes()),

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     dead_letters,
     identity::{conduct, identify},
-    outbox, routes,
+    outbox, payments, routes,
     state::App,
     watch,
 };
@@ -28,7 +28,7 @@ pub struct Server {
     handle: ServerHandle,
     task: JoinHandle<std::io::Result<()>>,
     app: Arc<App>,
-    workers: [JoinHandle<()>; 3],
+    workers: [JoinHandle<()>; 4],
     quit: CancellationToken,
 }
 
@@ -60,6 +60,7 @@ pub fn serve(app: App, listener: TcpListener) -> std::io::Result<Server> {
     let workers = [
         tokio::spawn(outbox::work(Arc::clone(&app), quit.clone())),
         tokio::spawn(dead_letters::measure(Arc::clone(&app), quit.clone())),
+        tokio::spawn(payments::inbox::work(Arc::clone(&app), quit.clone())),
         tokio::spawn(watch::keep(Arc::clone(&app), quit.clone())),
     ];
     Ok(Server { handle, task, app, workers, quit })

@@ -11,7 +11,13 @@ use shared::{
 };
 use tokio_util::task::TaskTracker;
 
-use crate::{mail::Mailer, media::Media, orders::Checkouts, outbox::Outbox, payments::Gateways};
+use crate::{
+    mail::Mailer,
+    media::Media,
+    orders::Checkouts,
+    outbox::Outbox,
+    payments::{Gateways, inbox::Inbox},
+};
 
 /// The state, as handlers ask for it.
 pub type State = web::Data<App>;
@@ -36,6 +42,8 @@ pub struct App {
     pub outbox: Outbox,
     /// Card and PayPal payments.
     pub gateways: Gateways,
+    /// What gateways tell of their own accord.
+    pub inbox: Inbox,
     /// Lets checkouts take turns.
     pub checkouts: Checkouts,
     /// Requests that must be finished although their client may be gone.
@@ -67,6 +75,7 @@ impl App {
             media,
             outbox,
             gateways,
+            inbox: Inbox::default(),
             checkouts: Checkouts::new(tokio::runtime::Handle::try_current()?),
             tasks: TaskTracker::new(),
         })

@@ -14,7 +14,7 @@ use shared::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::{error::Result, orders, state::App};
+use crate::{error::Result, orders, payments, state::App};
 
 /// How often to look around.
 const TICK: Duration = Duration::from_secs(30);
@@ -31,6 +31,9 @@ pub async fn keep(app: Arc<App>, quit: CancellationToken) {
         }
         if let Err(cause) = expire_unpaid(&app).await {
             warn!(?cause, "reservations that have run out cannot be released");
+        }
+        if let Err(cause) = look_after_payments(&app).await {
+            warn!(?cause, "payments that wait for an order cannot be looked after");
         }
         if let Err(cause) = count_books(&app).await {
             warn!(%cause, "the books cannot be counted");
@@ -51,6 +54,12 @@ pub async fn expire_unpaid(app: &App) -> Result<u64> {
         info!(cancelled, "orders whose payment never arrived are cancelled, their units are free again");
     }
     Ok(cancelled)
+}
+
+/// Payments that nobody has used: they may prove a claim, or have waited long enough.
+pub async fn look_after_payments(app: &App) -> Result<()> {
+    payments::claims::match_all(app).await?;
+    payments::settle::return_unused(app).await.map(drop)
 }
 
 /// Counts everything again and tells what does not agree.

@@ -71,6 +71,8 @@ pub const NAMES: &[&str] = &[
     "MIN_WITHDRAWAL",
     "DUPLICATE_ORDER_WINDOW",
     "RESERVATION_TTL",
+    "PAYMENT_VERIFY_TTL",
+    "UNUSED_PAYMENT_TTL",
     "PRESENCE_BROADCAST_LIMIT",
     "REPLAY_WINDOW",
     "CHAT_CONNECTIONS_MAX",
@@ -306,6 +308,10 @@ pub struct Config {
     pub duplicate_order_window: Duration,
     /// How long units wait for an online payment that nobody has confirmed; zero means for ever.
     pub reservation_ttl: Duration,
+    /// A payer's claim that nobody has confirmed for so long is an administrator's to look at.
+    pub payment_verify_ttl: Duration,
+    /// Money for which nobody has placed an order within this time goes back; zero keeps it.
+    pub unused_payment_ttl: Duration,
     /// Above so many people online, presence goes to contacts only.
     pub presence_broadcast_limit: usize,
     /// Who drops out of the chat and comes back within this time gets what was said meanwhile.
@@ -645,6 +651,8 @@ fn assemble<F: Fn(&str) -> Option<String>>(read: &mut Reader<F>) -> Config {
             .unwrap_or(Money::from_minor(5000)),
         duplicate_order_window: read.duration("DUPLICATE_ORDER_WINDOW", 10),
         reservation_ttl: read.duration("RESERVATION_TTL", 3 * 86_400),
+        payment_verify_ttl: read.duration("PAYMENT_VERIFY_TTL", 86_400),
+        unused_payment_ttl: read.duration("UNUSED_PAYMENT_TTL", 3_600),
         presence_broadcast_limit: read
             .parsed(&["PRESENCE_BROADCAST_LIMIT"], "a number of people", |v| v.parse().ok())
             .unwrap_or(40),

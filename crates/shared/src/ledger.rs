@@ -7,7 +7,7 @@ use crate::{
     clock::Timestamp,
     db::Db,
     id::Id,
-    model::{LedgerEntry, LedgerLine, PaymentInfo, Shop, Transaction},
+    model::{LedgerEntry, LedgerLine, Order, PaymentInfo, Shop, Transaction},
     money::Money,
 };
 
@@ -17,6 +17,9 @@ pub const FEES: &str = "platform:fees";
 pub const PAYOUTS: &str = "platform:payouts";
 /// Balances that the old server left behind: where they came from is not known.
 pub const LEGACY: &str = "platform:legacy";
+
+/// What the shops had of disputed payments, until it is decided whose it is.
+pub const DISPUTES: &str = "disputes";
 
 /// A shop lists no more movements than this; the ledger has them all.
 const LISTED_MOVEMENTS: i32 = 200;
@@ -36,6 +39,12 @@ pub fn source(payment: Option<&PaymentInfo>) -> &'static str {
         Some("Credit Card" | "Stripe") => "gateway:stripe",
         _ => "cod",
     }
+}
+
+/// The key of the entry that puts an order's credit on hold; those that end it follow with `:won` or
+/// `:lost`.
+pub fn dispute_key(order: Id<Order>, dispute: &str) -> String {
+    format!("dispute:{order}:{dispute}")
 }
 
 /// One line.

@@ -15,7 +15,7 @@ use super::wire;
 use crate::{
     error::{Error, Result},
     idempotency::{self, Key, Memory},
-    payments::{ANONYMOUS, GatewayPayment, PaymentState, store as payments},
+    payments::{ANONYMOUS, GatewayPayment, PaymentState, claims, store as payments},
     state::App,
 };
 
@@ -97,6 +97,12 @@ pub(super) async fn place(app: &Arc<App>, wanted: Wanted) -> Result<String> {
     let placement = Arc::new(Placement { config: Arc::clone(&app.config), wanted, paid, memory, now });
     let outcome = app.checkouts.commit(&app.db, Arc::clone(&placement)).await;
     match (&outcome, &placement.paid) {
+        (Ok(_), Paid::Claimed(payer)) => {
+            // The payment may have been heard of before the order. If that fails, the watch does it.
+            let (app, payer) = (Arc::clone(app), payer.clone());
+            let tasks = app.tasks.clone();
+            tasks.spawn(async move { claims::match_payer(&app, &payer).await });
+        }
         (Err(Error::Refused(refusal)), Paid::Verified { gateway, payment })
             if [wire::OUT_OF_STOCK, wire::ITEM_GONE, wire::NOT_RUNNING]
                 .iter()

@@ -7,6 +7,7 @@ use shared::{
 
 use super::{
     checkout::{self, Means, Wanted, WantedLine},
+    earnings::Rates,
     rules::Wish,
     store::{self, Owner},
     transition::{self, Change, RefundWanted},
@@ -162,15 +163,7 @@ async fn change(
     wish: Wish,
     refund: RefundWanted,
 ) -> Result<wire::OrderReply> {
-    let change = Change {
-        owner,
-        id,
-        wish,
-        refund,
-        now: state.clock.now(),
-        default_fee: state.config.service_fee,
-        default_shipping: state.config.shipping,
-    };
+    let change = Change { owner, id, wish, refund, now: state.clock.now(), rates: Rates::of(&state.config) };
     match transition::change_order(&state.db, &state.outbox, change).await? {
         Some(order) => Ok(wire::OrderReply::of(&state.config, order)),
         None => Err(not_there(state, id).await?),

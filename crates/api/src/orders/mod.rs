@@ -5,20 +5,22 @@
 //! comes back; all three are pure.
 //! [`checkout`] takes a checkout from the request to its answer, [`commit`] writes those that wait in
 //! one transaction, and [`transition`] moves orders along, with the stock and the money that go with
-//! it.
+//! it. [`earnings`] books the money, and [`verified`] makes up for it where a payment proves true late.
 
 mod checkout;
 mod commit;
+pub(crate) mod earnings;
 mod handlers;
 mod pricing;
-mod refunds;
+pub(crate) mod refunds;
 mod rules;
 mod store;
 mod transition;
+pub(crate) mod verified;
 mod wire;
 
 pub(crate) use commit::Checkouts;
-pub(crate) use transition::expire_unpaid;
+pub(crate) use transition::{cancel_charged_back, expire_unpaid};
 
 use crate::routes::{Route, get, post, put};
 

@@ -151,7 +151,7 @@ pub fn fee_back(fee: Money, value: Money, before: Money, amount: Money) -> Money
 pub fn awaits_payment(order: &Order) -> bool {
     order.payment.as_ref().is_some_and(|payment| {
         payment.kind.as_deref() != Some(PaymentInfo::ON_DELIVERY)
-            && payment.status.as_deref() != Some(PaymentInfo::SUCCEEDED)
+            && !payment.status.as_deref().is_some_and(PaymentInfo::was_paid)
     })
 }
 

@@ -1,6 +1,6 @@
 //! What may happen to an order. Pure: no clock, no database.
 
-use shared::model::{Order, RefundState, Status, StockState};
+use shared::model::{Order, PaymentInfo, RefundState, Status, StockState};
 
 use super::refunds::{self, Units};
 
@@ -13,6 +13,8 @@ pub enum Wish {
     Cancel,
     /// Its payment never arrived.
     Expire,
+    /// Its payer's bank took the payment back.
+    ChargeBack,
     /// The buyer wants the money back.
     AskRefund,
     /// The seller agrees.
@@ -26,7 +28,7 @@ impl Wish {
     pub const fn target(self) -> Status {
         match self {
             Self::Advance(status) => status,
-            Self::Cancel | Self::Expire => Status::Cancelled,
+            Self::Cancel | Self::Expire | Self::ChargeBack => Status::Cancelled,
             Self::AskRefund => Status::RefundProcessing,
             Self::GrantRefund => Status::RefundSuccess,
             Self::RefuseRefund => Status::Delivered,
@@ -91,7 +93,7 @@ pub fn step(order: &Order, wish: Wish) -> Result<Option<Step>, NotFrom> {
     let from = order.status;
     let permitted = match wish {
         Wish::Advance(to) => from < to && to <= Status::Delivered,
-        Wish::Cancel => from == Status::Processing,
+        Wish::Cancel | Wish::ChargeBack => from == Status::Processing,
         Wish::Expire => from == Status::Processing && refunds::awaits_payment(order),
         Wish::AskRefund => from == Status::Delivered,
         Wish::GrantRefund | Wish::RefuseRefund => from == Status::RefundProcessing,
@@ -101,7 +103,7 @@ pub fn step(order: &Order, wish: Wish) -> Result<Option<Step>, NotFrom> {
     }
     let back = match wish {
         Wish::GrantRefund => refunds::asked(order),
-        Wish::Cancel | Wish::Expire => refunds::left(order),
+        Wish::Cancel | Wish::Expire | Wish::ChargeBack => refunds::left(order),
         _ => Vec::new(),
     };
     let to = match wish {
@@ -120,6 +122,19 @@ fn has_happened(order: &Order, wish: Wish) -> bool {
         Wish::GrantRefund if order.status == Status::Delivered => last_refund == Some(RefundState::Granted),
         Wish::RefuseRefund => order.status == Status::Delivered && last_refund == Some(RefundState::Refused),
         _ => order.status == wish.target(),
+    }
+}
+
+/// Whether the payer's bank is in between: as long as it may take the money back, or has, it must not go
+/// back a second time.
+pub fn is_up_to_the_bank(order: &Order, wish: Wish) -> bool {
+    let status = order.payment.as_ref().and_then(|payment| payment.status.as_deref());
+    match status {
+        Some(PaymentInfo::DISPUTED) => matches!(wish, Wish::Cancel | Wish::GrantRefund),
+        Some(PaymentInfo::CHARGED_BACK) => {
+            matches!(wish, Wish::Cancel | Wish::AskRefund | Wish::GrantRefund)
+        }
+        _ => false,
     }
 }
 
@@ -172,6 +187,8 @@ fn money_move(order: &Order, wish: Wish) -> MoneyMove {
     let credited = order.delivered_at.is_some();
     match wish {
         Wish::Advance(Status::Delivered) | Wish::RefuseRefund if !credited => MoneyMove::Credit,
+        // The bank has returned the money already.
+        Wish::ChargeBack => MoneyMove::Stay,
         Wish::GrantRefund | Wish::Cancel | Wish::Expire if credited => MoneyMove::Reverse,
         Wish::GrantRefund | Wish::Cancel | Wish::Expire => MoneyMove::Return,
         _ => MoneyMove::Stay,
@@ -183,7 +200,7 @@ mod tests {
     use shared::{
         clock::Timestamp,
         id::Id,
-        model::{CartLine, PaymentInfo, Refund, RefundItem},
+        model::{CartLine, Refund, RefundItem},
     };
 
     use super::*;

@@ -61,7 +61,7 @@ pub(super) async fn unpaid_before(db: &Db, deadline: Timestamp) -> mongodb::erro
         "createdAt": { "$lt": deadline },
         "status": Status::Processing.text(),
         "paymentInfo.type": { "$ne": PaymentInfo::ON_DELIVERY },
-        "paymentInfo.status": { "$ne": PaymentInfo::SUCCEEDED },
+        "paymentInfo.status": { "$nin": PaymentInfo::PAID.to_vec() },
     };
     let orders = db.raw::<Document>(Order::COLLECTION);
     let found = orders.find(filter).projection(doc! { "_id": 1 }).sort(doc! { "createdAt": 1 }).await?;

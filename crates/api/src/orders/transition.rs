@@ -6,17 +6,17 @@ use shared::{
     clock::Timestamp,
     db::Db,
     id::Id,
-    ledger,
     lenient::whole_in,
     model::{
         CartLine, Kind, Order, OutboxJob, Payment, PaymentInfo, Refund, RefundItem, RefundState,
-        RememberedAnswer, Shop, Status, StatusChange, StockState, User,
+        RememberedAnswer, Status, StatusChange, StockState, User,
     },
-    money::{Money, Percent},
+    money::Money,
 };
 
 use super::{
     checkout::repeated_by,
+    earnings::{self, Rates},
     refunds,
     rules::{self, MoneyMove, Step, StockMove, Wish},
     store::{self, Owner},
@@ -25,7 +25,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     outbox::Outbox,
-    payments::store as payments,
+    payments::{disputes, store as payments},
     state::App,
 };
 
@@ -38,10 +38,7 @@ pub(super) struct Change {
     /// What a request for a refund, or a decision about one, says besides.
     pub refund: RefundWanted,
     pub now: Timestamp,
-    /// For orders of the old server, which froze no rates.
-    pub default_fee: Percent,
-    /// Likewise.
-    pub default_shipping: Percent,
+    pub rates: Rates,
 }
 
 /// What buyer or shop say of a refund.
@@ -68,8 +65,7 @@ pub(crate) async fn expire_unpaid(app: &App, deadline: Timestamp) -> Result<u64>
             wish: Wish::Expire,
             refund: RefundWanted::default(),
             now: app.clock.now(),
-            default_fee: app.config.service_fee,
-            default_shipping: app.config.shipping,
+            rates: Rates::of(&app.config),
         };
         match change_order(&app.db, &app.outbox, change).await {
             Ok(_) => cancelled += 1,
@@ -81,6 +77,23 @@ pub(crate) async fn expire_unpaid(app: &App, deadline: Timestamp) -> Result<u64>
         }
     }
     failure.map_or(Ok(cancelled), Err)
+}
+
+/// Cancels an order whose payment the bank took back, unless it was handed over already.
+pub(crate) async fn cancel_charged_back(app: &App, id: Id<Order>) -> Result<()> {
+    let change = Change {
+        owner: Owner::Anyone,
+        id,
+        wish: Wish::ChargeBack,
+        refund: RefundWanted::default(),
+        now: app.clock.now(),
+        rates: Rates::of(&app.config),
+    };
+    match change_order(&app.db, &app.outbox, change).await {
+        // On its way, or with the buyer.
+        Ok(_) | Err(Error::Refused(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Moves an order along, with its units and its money, in one transaction; none if the owner has no
@@ -122,10 +135,14 @@ async fn change_once(
             _ => Ok(Some(order)),
         };
     };
+    if rules::is_up_to_the_bank(&order, change.wish) {
+        return Err(wire::disputed(&order));
+    }
     if step.to == Status::Cancelled {
         forget_repetitions(db, session, &order).await?;
     }
-    let going = Going { order: &order, step: &step, change: &change, value: value(&order, &change) };
+    let going =
+        Going { order: &order, step: &step, change: &change, value: earnings::value(&order, change.rates) };
     let mut set = doc! { "status": step.to.text() };
     let stock_state = move_stock(db, session, &going).await?;
     set.insert("stockState", bson::serialize_to_bson(&stock_state).map_err(anyhow::Error::from)?);
@@ -134,9 +151,12 @@ async fn change_once(
     }
     note_refund(&going, &mut set)?;
     move_money(db, outbox, session, &going, &mut set).await?;
-    let mut note = None;
+    let note = match change.wish {
+        Wish::Expire => Some("The payment never arrived".to_owned()),
+        Wish::ChargeBack => Some("The bank took the payment back".to_owned()),
+        _ => None,
+    };
     if change.wish == Wish::Expire {
-        note = Some("The payment never arrived".to_owned());
         tell_buyer(db, outbox, session, &order).await?;
     }
     let entry = StatusChange { status: step.to, at: Some(change.now), note };
@@ -168,11 +188,6 @@ impl Going<'_> {
     /// What the buyer gets back with this step.
     fn back(&self) -> Money {
         refunds::amount(self.order, self.value, &self.step.back)
-    }
-
-    /// What the marketplace keeps of the order.
-    fn fee(&self) -> Money {
-        self.value.percent(self.order.service_fee.unwrap_or(self.change.default_fee))
     }
 }
 
@@ -372,11 +387,13 @@ async fn move_money(
                     set.insert("paymentInfo.status", PaymentInfo::SUCCEEDED);
                     set.insert("paidAt", going.change.now);
                 }
-                credit(db, session, going).await?;
+                earnings::credit(db, session, going.order, going.change.rates, going.change.now).await?;
+                disputes::follow_credit(db, session, going.order, going.change.now).await?;
             }
         },
         MoneyMove::Reverse => {
-            take_credit_back(db, session, going).await?;
+            let Going { order, change, .. } = *going;
+            earnings::take_back(db, session, order, change.rates, going.back(), change.now).await?;
             return_payment(db, outbox, session, going, set).await?;
         }
         MoneyMove::Return => return_payment(db, outbox, session, going, set).await?,
@@ -386,96 +403,6 @@ async fn move_money(
 
 fn payment_status(order: &Order) -> Option<&str> {
     order.payment.as_ref()?.status.as_deref()
-}
-
-/// The shop that delivers an order; old orders say so only on their lines.
-fn shop_of(order: &Order) -> Id<Shop> {
-    if order.shop_id != Id::nil() {
-        return order.shop_id;
-    }
-    order.cart.first().map(|line| line.shop_id).unwrap_or_default()
-}
-
-/// Whether the old server took the order in, wherever its units are by now.
-const fn is_legacy(order: &Order) -> bool {
-    order.subtotal.is_none()
-}
-
-/// What the buyer pays for an order.
-fn value(order: &Order, change: &Change) -> Money {
-    if is_legacy(order) {
-        // The old server repeated the whole checkout's total in each of its orders.
-        let lines: Money = order.cart.iter().map(|line| line.price.times(line.count)).sum();
-        order.total.min(lines + lines.percent(change.default_shipping))
-    } else {
-        order.total
-    }
-}
-
-async fn credit(db: &Db, session: &mut ClientSession, going: &Going<'_>) -> Result<()> {
-    let Going { order, change, value, .. } = *going;
-    let (shop, fee) = (shop_of(order), going.fee());
-    let source = ledger::source(order.payment.as_ref());
-    ledger::book(
-        db,
-        session,
-        format!("delivered:{}", order.id),
-        change.now,
-        vec![
-            ledger::line(source, -value),
-            ledger::line(ledger::shop_account(shop), value - fee),
-            ledger::line(ledger::FEES, fee),
-        ],
-    )
-    .await?;
-    ledger::credit(db, session, shop, value - fee, "Credited", change.now).await?;
-    Ok(())
-}
-
-/// `refund:<order>` for an order's first refund, `refund:<order>:2` for the second.
-fn refund_key(why: &str, order: &Order) -> String {
-    match refunds::granted(order).count() {
-        0 => format!("{why}:{}", order.id),
-        earlier => format!("{why}:{}:{}", order.id, earlier + 1),
-    }
-}
-
-/// Books back what the shop and the marketplace had from the units that come back. An order that the
-/// old server credited has no entry of its credit: there the shop's share is taken back against what
-/// that server left behind.
-async fn take_credit_back(db: &Db, session: &mut ClientSession, going: &Going<'_>) -> Result<()> {
-    let Going { order, change, value, .. } = *going;
-    let shop = shop_of(order);
-    let account = ledger::shop_account(shop);
-    let (amount, before) = (going.back(), refunds::returned(order));
-    let credited = ledger::entry(db, session, &format!("delivered:{}", order.id)).await?;
-    let (from_shop, lines) = match credited {
-        Some(entry) => {
-            let of = |name: &str| entry.lines.iter().find(|line| line.account == name);
-            let fee = Money::from_minor(of(ledger::FEES).map_or(0, |line| line.minor));
-            let source =
-                entry.lines.iter().find(|line| line.account != account && line.account != ledger::FEES);
-            let source = source.map_or("cod", |line| line.account.as_str());
-            let fee_back = refunds::fee_back(fee, value, before, amount);
-            let from_shop = amount - fee_back;
-            let lines = vec![
-                ledger::line(source, amount),
-                ledger::line(&*account, -from_shop),
-                ledger::line(ledger::FEES, -fee_back),
-            ];
-            (from_shop, lines)
-        }
-        None if is_legacy(order) => {
-            let from_shop = amount - refunds::fee_back(going.fee(), value, before, amount);
-            let lines = vec![ledger::line(&*account, -from_shop), ledger::line(ledger::LEGACY, from_shop)];
-            (from_shop, lines)
-        }
-        // Never credited: the payment was never verified.
-        None => return Ok(()),
-    };
-    ledger::book(db, session, refund_key("refund", order), change.now, lines).await?;
-    ledger::credit(db, session, shop, -from_shop, "Refunded", change.now).await?;
-    Ok(())
 }
 
 /// Has the gateway return what it took for the units that come back, if it took anything.
@@ -495,7 +422,7 @@ async fn return_payment(
     // A gateway refuses to return nothing.
     if let Some(payment) = paid.filter(|_| amount > Money::ZERO) {
         let why = if is_refund { "refund" } else { "cancelled" };
-        let key = refund_key(why, order);
+        let key = earnings::refund_key(why, order);
         payments::ask_return(db, session, outbox, &payment.id, amount, key, change.now).await?;
     }
     // Cash goes back by hand; the order says that it is owed no longer. A payer's claim stays one:

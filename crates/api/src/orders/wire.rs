@@ -388,6 +388,9 @@ pub(super) struct Message {
 
 pub(super) const ORDER_NOT_FOUND: Refusal =
     Refusal::not_found("order_not_found", "Order not found for this id");
+pub(super) const DISPUTED: Refusal =
+    Refusal::conflict("payment_disputed", "The buyer's bank wants the payment of this order back");
+
 pub(super) const WRONG_STATUS: Refusal =
     Refusal::conflict("wrong_status", "The order's status does not allow this");
 pub(super) const ITEM_GONE: Refusal =
@@ -459,6 +462,18 @@ pub(super) fn expired(order: &Order) -> (String, String) {
 /// The text of a status on the wire; exactly one of the known ones.
 pub(super) fn status(text: Option<&str>) -> Option<Status> {
     text.and_then(Status::parse)
+}
+
+/// Words that the payer's bank is in between.
+pub(super) fn disputed(order: &Order) -> Error {
+    let status = order.payment.as_ref().and_then(|payment| payment.status.as_deref());
+    let why = match status {
+        Some(PaymentInfo::CHARGED_BACK) => {
+            "The buyer's bank has taken the payment of this order back already"
+        }
+        _ => "The buyer's bank wants the payment of this order back: wait until it has decided",
+    };
+    DISPUTED.saying(why).into()
 }
 
 /// Words a wish that does not fit the order's status.

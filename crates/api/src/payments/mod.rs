@@ -1,12 +1,18 @@
 //! Card and PayPal payments. A gateway takes the money; Souk believes what the gateway says about
 //! it, never what a browser says.
 
+pub(crate) mod claims;
+pub(crate) mod disputes;
 mod gateway;
 mod guard;
 mod handlers;
+pub(crate) mod inbox;
+mod letters;
 mod paypal;
 mod sandbox;
+pub(crate) mod settle;
 mod signature;
+mod standing;
 pub(crate) mod store;
 mod stripe;
 mod wire;
@@ -17,5 +23,13 @@ pub use gateway::{GatewayPayment, GatewayRefusal, Gateways, PaymentState};
 use crate::routes::{Route, get, post};
 
 pub(crate) fn routes() -> Vec<Route> {
-    vec![post("/process", handlers::process), get("/stripeApiKey", handlers::publishable_key)]
+    vec![
+        post("/process", handlers::process),
+        get("/stripeApiKey", handlers::publishable_key),
+        post("/webhook", inbox::stripe),
+    ]
+}
+
+pub(crate) fn paypal_routes() -> Vec<Route> {
+    vec![post("/webhook", inbox::paypal)]
 }

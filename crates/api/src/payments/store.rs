@@ -6,7 +6,7 @@ use mongodb::ClientSession;
 use shared::{
     clock::Timestamp,
     db::{Db, duplicate_key},
-    model::{OutboxJob, Payment, Return, Stored as _},
+    model::{OutboxJob, Payment, Return, Stored as _, WebhookEvent},
     money::Money,
 };
 
@@ -46,7 +46,7 @@ pub(crate) async fn claim(
     let updates = used
         .iter()
         .map(|payment| {
-            let filter = doc! { "_id": &payment.id, "checkoutId": { "$exists": false } };
+            let filter = doc! { "_id": &payment.id, "checkoutId": null };
             let update = doc! {
                 "$set": {
                     "minor": payment.minor,
@@ -62,6 +62,11 @@ pub(crate) async fn claim(
         })
         .collect();
     let matched = db.update_all(session, Payment::COLLECTION, updates).await?;
+    // What was told of them before may mean something to the orders.
+    let ids: Vec<&str> = used.iter().map(|payment| payment.id.as_str()).collect();
+    let again = doc! { "$set": { "applied": false } };
+    let told = doc! { "payment": { "$in": ids }, "fact": { "$ne": null } };
+    db.of::<WebhookEvent>().update_many(told, again).session(session).await?;
     Ok(usize::try_from(matched) == Ok(used.len()))
 }
 

@@ -32,6 +32,18 @@ pub(super) const GATEWAY_REFUSED: Refusal =
 pub(super) const FORGED: Refusal =
     Refusal::bad_request("invalid_signature", "The gateway named here did not send this");
 
+pub(super) const NOT_THE_AMOUNT: Refusal =
+    Refusal::conflict("payment_does_not_fit", "The payment is not of what the orders come to");
+
+pub(super) const PAYMENT_TAKEN: Refusal =
+    Refusal::conflict("payment_used", "This payment has been used for other orders already");
+
+/// To a gateway that has called.
+#[derive(Serialize)]
+pub(super) struct Received {
+    pub received: bool,
+}
+
 const CARDS_DOWN: Refusal = Refusal::new(
     StatusCode::SERVICE_UNAVAILABLE,
     "card_payments_unavailable",

@@ -175,7 +175,7 @@ impl Account {
     fn credit(&self, credits: &[LedgerEntry], fee: Money, found: &mut Vec<String>) {
         let total = self.total;
         let status = self.payment.as_ref().and_then(|payment| payment.status.as_deref());
-        let is_paid = matches!(status, Some(PaymentInfo::SUCCEEDED | PaymentInfo::REFUNDED));
+        let is_paid = status.is_some_and(PaymentInfo::was_paid);
         if credits.is_empty() {
             if self.delivered_at.is_some() && is_paid {
                 found.push(format!("was delivered and paid, but its {total} are not in the ledger"));
@@ -233,7 +233,7 @@ pub(super) async fn payments(db: &Db, session: &mut ClientSession, audit: &mut A
 fn counts_as_paid(order: &Bson) -> bool {
     let payment = order.as_document().and_then(|order| order.get_document("paymentInfo").ok());
     let status = payment.and_then(|payment| payment.get_str("status").ok());
-    matches!(status, Some(PaymentInfo::SUCCEEDED | PaymentInfo::REFUNDED))
+    status.is_some_and(PaymentInfo::was_paid)
 }
 
 /// What counts as paid online is paid by one payment.
@@ -242,7 +242,7 @@ async fn unpaid(db: &Db, session: &mut ClientSession, audit: &mut Audit) -> Resu
         doc! { "$match": {
             "subtotal": { "$exists": true },
             "paymentInfo.type": { "$ne": PaymentInfo::ON_DELIVERY },
-            "paymentInfo.status": { "$in": [PaymentInfo::SUCCEEDED, PaymentInfo::REFUNDED] },
+            "paymentInfo.status": { "$in": PaymentInfo::PAID.to_vec() },
         } },
         doc! { "$lookup": {
             "from": Payment::COLLECTION, "localField": "_id", "foreignField": "orders", "as": "payments",

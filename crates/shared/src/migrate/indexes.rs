@@ -74,6 +74,8 @@ fn all() -> Vec<(&'static str, Vec<IndexModel>)> {
                 plain("orders_shop", doc! { "cart.shopeId": 1, "createdAt": -1 }),
                 plain("orders_shop_id", doc! { "shopId": 1, "createdAt": -1 }),
                 plain("orders_checkout", doc! { "checkoutId": 1 }),
+                // Whose orders a PayPal payer's are.
+                plain("orders_payer", doc! { "paymentInfo.id": 1 }),
                 // Few: what is open. For those who look for what waits too long, and count it.
                 partial(
                     "orders_reserved",
@@ -120,7 +122,27 @@ fn all() -> Vec<(&'static str, Vec<IndexModel>)> {
                 plain("withdraws_status", doc! { "status": 1, "_id": -1 }),
             ],
         ),
-        ("payments", vec![plain("payments_order", doc! { "orders": 1 })]),
+        (
+            "payments",
+            vec![
+                plain("payments_order", doc! { "orders": 1 }),
+                // Few: what no checkout has used.
+                partial("payments_unused", doc! { "at": 1 }, doc! { "checkoutId": null }),
+                partial(
+                    "payments_attention",
+                    doc! { "attention": 1, "_id": 1 },
+                    doc! { "attention": { "$exists": true } },
+                ),
+            ],
+        ),
+        (
+            "webhookevents",
+            vec![
+                plain("webhookevents_payment", doc! { "payment": 1 }),
+                partial("webhookevents_due", doc! { "dueAt": 1 }, doc! { "applied": false }),
+            ],
+        ),
+        ("disputes", vec![plain("disputes_order", doc! { "shares.order": 1 })]),
         ("pendingregistrations", vec![ttl("pendingregistrations_ttl", "expiresAt")]),
         ("idempotencykeys", vec![ttl("idempotencykeys_ttl", "expiresAt")]),
         ("outbox", vec![plain("outbox_due", doc! { "dead": 1, "dueAt": 1 })]),

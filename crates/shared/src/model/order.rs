@@ -377,6 +377,13 @@ impl PaymentInfo {
     pub const CHARGED_BACK: &str = "charged back";
     /// The kind that is paid to whoever delivers.
     pub const ON_DELIVERY: &str = "Cash on Delivery";
+    /// The statuses of what was paid, whatever became of the money since.
+    pub const PAID: [&str; 4] = [Self::SUCCEEDED, Self::REFUNDED, Self::DISPUTED, Self::CHARGED_BACK];
+
+    /// Whether a status is one of [`PaymentInfo::PAID`].
+    pub fn was_paid(status: &str) -> bool {
+        Self::PAID.contains(&status)
+    }
 }
 
 /// One change of status.

@@ -1,0 +1,237 @@
+//! When a payer's bank wants money back: what the shops had of it is on hold until the bank has decided,
+//! goes back to them if it decides for them, and is gone if not.
+//!
+//! Which entries of the ledger there are follows from the dispute and from whether the order was credited,
+//! never from what came first.
+
+use bson::doc;
+use futures_util::TryStreamExt as _;
+use mongodb::ClientSession;
+use shared::{
+    clock::Timestamp,
+    db::Db,
+    id::Id,
+    ledger,
+    model::{Dispute, DisputeShare, DisputeState, Order, OutboxJob, Payment, PaymentInfo, Shop},
+    money::Money,
+};
+
+use super::{letters, standing::Standing};
+use crate::{
+    error::Result,
+    orders::{
+        earnings::{self, Rates},
+        refunds,
+    },
+    outbox::Outbox,
+};
+
+/// Has the disputes of a payment taken down and their money where it belongs. Gives the orders whose money
+/// is lost.
+pub(super) async fn settle(
+    db: &Db,
+    session: &mut ClientSession,
+    outbox: &Outbox,
+    payment: &Payment,
+    standing: &Standing,
+    rates: Rates,
+    now: Timestamp,
+) -> Result<Vec<Id<Order>>> {
+    if standing.disputes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let orders = orders(db, session, payment).await?;
+    let mut disputes = Vec::new();
+    for id in standing.disputes.keys() {
+        disputes.push(take_down(db, session, outbox, payment, standing, id, &orders, rates, now).await?);
+    }
+    let mut lost = Vec::new();
+    for order in &orders {
+        for dispute in &disputes {
+            book(db, session, order, dispute, now).await?;
+        }
+        let of_order = disputes.iter().filter(|d| d.shares.iter().any(|share| share.order == order.id));
+        let worst = of_order.map(|d| d.state).min_by_key(|state| match state {
+            DisputeState::Open => 0,
+            DisputeState::Lost => 1,
+            DisputeState::Won => 2,
+        });
+        let status = match worst {
+            None => continue,
+            Some(DisputeState::Open) => PaymentInfo::DISPUTED,
+            Some(DisputeState::Lost) => PaymentInfo::CHARGED_BACK,
+            Some(DisputeState::Won) => PaymentInfo::SUCCEEDED,
+        };
+        if status == PaymentInfo::CHARGED_BACK {
+            lost.push(order.id);
+        }
+        // What went back to the buyer already stays so.
+        let still = [PaymentInfo::SUCCEEDED, PaymentInfo::DISPUTED, PaymentInfo::CHARGED_BACK];
+        let filter = doc! { "_id": order.id, "paymentInfo.status": { "$in": still.to_vec() } };
+        let update = doc! { "$set": { "paymentInfo.status": status } };
+        db.of::<Order>().update_one(filter, update).session(&mut *session).await?;
+    }
+    Ok(lost)
+}
+
+async fn orders(
+    db: &Db,
+    session: &mut ClientSession,
+    payment: &Payment,
+) -> mongodb::error::Result<Vec<Order>> {
+    let filter = doc! { "_id": { "$in": payment.orders.clone() } };
+    let mut found = db.of::<Order>().find(filter).sort(doc! { "_id": 1 }).session(&mut *session).await?;
+    found.stream(session).try_collect().await
+}
+
+/// Writes down how a dispute stands, and tells the shops what is new.
+#[expect(clippy::too_many_arguments, reason = "one step of `settle`, with all that it knows")]
+async fn take_down(
+    db: &Db,
+    session: &mut ClientSession,
+    outbox: &Outbox,
+    payment: &Payment,
+    standing: &Standing,
+    id: &str,
+    orders: &[Order],
+    rates: Rates,
+    now: Timestamp,
+) -> Result<Dispute> {
+    let disputes = db.of::<Dispute>();
+    let known = disputes.find_one(doc! { "_id": id }).session(&mut *session).await?;
+    let told = known.as_ref().map(|known| (known.shares.is_empty(), known.state));
+    let mut dispute = known.unwrap_or_else(|| Dispute {
+        id: id.to_owned(),
+        gateway: payment.gateway.clone(),
+        payment: payment.id.clone(),
+        minor: 0,
+        reason: String::new(),
+        state: DisputeState::Open,
+        shares: Vec::new(),
+        opened_at: now,
+        closed_at: None,
+    });
+    let Some(stands) = standing.disputes.get(id) else { return Ok(dispute) };
+    if dispute.shares.is_empty() {
+        (dispute.minor, dispute.reason) = (stands.minor, stands.reason.clone());
+        dispute.shares = shares(Money::from_minor(stands.minor), orders, rates);
+    }
+    dispute.state = stands.state;
+    if stands.state != DisputeState::Open && dispute.closed_at.is_none() {
+        dispute.closed_at = Some(now);
+    }
+    disputes.replace_one(doc! { "_id": id }, &dispute).upsert(true).session(&mut *session).await?;
+    // Each shop is told once that it began and once how it ended, however the news came.
+    let opened = told.is_none_or(|(nobody, _)| nobody);
+    let closed = stands.state != DisputeState::Open
+        && told.is_none_or(|(nobody, before)| nobody || before == DisputeState::Open);
+    for share in &dispute.shares {
+        if opened {
+            tell(db, session, outbox, share.shop, letters::dispute_opened(&dispute, share)).await?;
+        }
+        if closed {
+            tell(db, session, outbox, share.shop, letters::dispute_closed(&dispute, share)).await?;
+        }
+    }
+    Ok(dispute)
+}
+
+/// Each order's part of what is disputed, by what it is still worth.
+fn shares(disputed: Money, orders: &[Order], rates: Rates) -> Vec<DisputeShare> {
+    let left = |order: &Order| {
+        let went_back = order.payment.as_ref().and_then(|payment| payment.status.as_deref());
+        if went_back == Some(PaymentInfo::REFUNDED) {
+            return Money::ZERO;
+        }
+        earnings::value(order, rates) - refunds::returned(order)
+    };
+    let weights: Vec<Money> = orders.iter().map(left).collect();
+    let parts = disputed.min(weights.iter().copied().sum()).split(&weights);
+    orders
+        .iter()
+        .zip(parts)
+        .filter(|(_, part)| *part > Money::ZERO)
+        .map(|(order, part)| {
+            let (fee, value) = (earnings::fee(order, rates), earnings::value(order, rates));
+            let fee = refunds::fee_back(fee, value, refunds::returned(order), part);
+            let shop = earnings::shop_of(order);
+            DisputeShare { order: order.id, shop, minor: part.minor(), fee_minor: fee.minor() }
+        })
+        .collect()
+}
+
+async fn tell(
+    db: &Db,
+    session: &mut ClientSession,
+    outbox: &Outbox,
+    shop: Id<Shop>,
+    (subject, text): (String, String),
+) -> mongodb::error::Result<()> {
+    let found = db.of::<Shop>().find_one(doc! { "_id": shop }).session(&mut *session).await?;
+    // Nobody, or an old account without an address.
+    let Some(to) = found.map(|shop| shop.email).filter(|email| !email.trim().is_empty()) else {
+        return Ok(());
+    };
+    outbox.add_in(session, OutboxJob::Mail { to, subject, text }).await
+}
+
+/// An order has been credited: if it is disputed, the credit shares the fate of the dispute.
+pub(crate) async fn follow_credit(
+    db: &Db,
+    session: &mut ClientSession,
+    order: &Order,
+    now: Timestamp,
+) -> mongodb::error::Result<()> {
+    let filter = doc! { "shares.order": order.id };
+    let mut found = db.of::<Dispute>().find(filter).sort(doc! { "_id": 1 }).session(&mut *session).await?;
+    let disputes: Vec<Dispute> = found.stream(session).try_collect().await?;
+    for dispute in &disputes {
+        book(db, session, order, dispute, now).await?;
+    }
+    Ok(())
+}
+
+/// Books what a dispute means for the credit of one order, as far as that is not booked yet. What was never
+/// credited is not put on hold either.
+async fn book(
+    db: &Db,
+    session: &mut ClientSession,
+    order: &Order,
+    dispute: &Dispute,
+    now: Timestamp,
+) -> mongodb::error::Result<()> {
+    let Some(share) = dispute.shares.iter().find(|share| share.order == order.id) else { return Ok(()) };
+    if ledger::entry(db, session, &earnings::credit_key(order.id)).await?.is_none() {
+        return Ok(());
+    }
+    let (all, fee) = (Money::from_minor(share.minor), Money::from_minor(share.fee_minor));
+    let (shop, earned) = (ledger::shop_account(share.shop), all - fee);
+    let key = ledger::dispute_key(order.id, &dispute.id);
+    if ledger::entry(db, session, &key).await?.is_none() {
+        let lines = vec![ledger::line(&*shop, -earned), ledger::line(ledger::DISPUTES, earned)];
+        ledger::book(db, session, key.clone(), now, lines).await?;
+        ledger::credit(db, session, share.shop, -earned, "On hold", now).await?;
+    }
+    let (end, lines) = match dispute.state {
+        DisputeState::Open => return Ok(()),
+        DisputeState::Won => {
+            ("won", vec![ledger::line(ledger::DISPUTES, -earned), ledger::line(&*shop, earned)])
+        }
+        DisputeState::Lost => (
+            "lost",
+            vec![
+                ledger::line(ledger::DISPUTES, -earned),
+                ledger::line(ledger::FEES, -fee),
+                ledger::line(ledger::source(order.payment.as_ref()), all),
+            ],
+        ),
+    };
+    let key = format!("{key}:{end}");
+    if ledger::entry(db, session, &key).await?.is_none() {
+        ledger::book(db, session, key, now, lines).await?;
+        if dispute.state == DisputeState::Won {
+            ledger::credit(db, session, share.shop, earned, "Released", now).await?;
+        }
+    }
+    Ok(())
+}

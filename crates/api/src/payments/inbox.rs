@@ -1,0 +1,173 @@
+//! What gateways tell of their own accord: taken down by the id of the event, answered at once, and then
+//! applied until that has succeeded. Whoever repeats an event is answered and changes nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use actix_web::{HttpRequest, HttpResponse};
+use bson::doc;
+use mongodb::options::ReturnDocument;
+use shared::{clock::plus, db::duplicate_key, model::WebhookEvent};
+use tokio::{sync::Notify, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::{
+    gateway::{Gateway, Notice, WebhookCall},
+    settle, wire,
+};
+use crate::{
+    error::{Error, Result},
+    extract::Raw,
+    state::{App, State},
+};
+
+/// Who applies an event has it for so long; then another may take it over.
+const LEASE: i64 = 60_000;
+/// A try is given up before its lease ends, so that no two are at one event.
+const TRY: Duration = Duration::from_secs(50);
+/// How many events one node applies at once.
+const CONCURRENCY: usize = 4;
+/// How often to look without having been told.
+const TICK: Duration = Duration::from_secs(1);
+/// After so many tries somebody should look. It is tried on all the same: it is about money.
+const WORRY: i32 = 10;
+
+/// Wakes whoever applies events.
+#[derive(Clone, Debug, Default)]
+pub struct Inbox(Arc<Notify>);
+
+impl Inbox {
+    /// There may be something to apply.
+    pub(crate) fn wake(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// `POST /api/stripe/webhook`: Stripe tells what happened.
+pub(super) async fn stripe(request: HttpRequest, body: Raw, state: State) -> Result<HttpResponse> {
+    receive(&state, state.gateways.cards()?, &request, body).await
+}
+
+/// `POST /api/paypal/webhook`: PayPal tells what happened.
+pub(super) async fn paypal(request: HttpRequest, body: Raw, state: State) -> Result<HttpResponse> {
+    receive(&state, state.gateways.paypal()?, &request, body).await
+}
+
+async fn receive(
+    app: &App,
+    gateway: &dyn Gateway,
+    request: &HttpRequest,
+    Raw(body): Raw,
+) -> Result<HttpResponse> {
+    let headers = request
+        .headers()
+        .iter()
+        .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())))
+        .collect();
+    let call = WebhookCall { headers, body, at: app.clock.now() };
+    let notice = gateway.read_webhook(&call).await?;
+    take_down(app, gateway.name(), notice).await?;
+    Ok(HttpResponse::Ok().json(wire::Received { received: true }))
+}
+
+async fn take_down(app: &App, gateway: &str, notice: Notice) -> Result<()> {
+    let now = app.clock.now();
+    let Notice { id, kind, at, fact } = notice;
+    let of_interest = fact.is_some();
+    let (payment, fact) = fact.unzip();
+    let event = WebhookEvent {
+        id: format!("{gateway}:{id}"),
+        gateway: gateway.to_owned(),
+        name: kind,
+        payment,
+        fact,
+        at,
+        received_at: now,
+        applied: !of_interest,
+        due_at: now,
+        attempts: 0,
+        last_error: None,
+    };
+    let name = event.name.clone();
+    let result = match app.db.of::<WebhookEvent>().insert_one(event).await {
+        Ok(_) if of_interest => "taken",
+        Ok(_) => "of no interest",
+        Err(failure) if duplicate_key(&failure).is_some() => "repeated",
+        Err(failure) => return Err(failure.into()),
+    };
+    metrics::counter!("webhooks_total", "gateway" => gateway.to_owned(), "result" => result).increment(1);
+    info!(gateway, id, name, result, "a gateway has called");
+    app.inbox.wake();
+    Ok(())
+}
+
+/// Applies events until told to quit; what is in progress is then still finished, or taken up again by the
+/// next life.
+pub async fn work(app: Arc<App>, quit: CancellationToken) {
+    let mut running = JoinSet::new();
+    while !quit.is_cancelled() {
+        while running.try_join_next().is_some() {}
+        if running.len() >= CONCURRENCY {
+            tokio::select! {
+                _ = running.join_next() => {}
+                () = quit.cancelled() => {}
+            }
+            continue;
+        }
+        match claim(&app).await {
+            Ok(Some(event)) => {
+                let app = Arc::clone(&app);
+                running.spawn(async move { apply(&app, event).await });
+                continue;
+            }
+            Ok(None) => {}
+            Err(cause) => warn!(%cause, "the gateways' events cannot be read"),
+        }
+        tokio::select! {
+            () = app.inbox.0.notified() => {}
+            () = tokio::time::sleep(TICK) => {}
+            () = quit.cancelled() => {}
+        }
+    }
+    let finishing = async { while running.join_next().await.is_some() {} };
+    _ = tokio::time::timeout(TRY, finishing).await;
+}
+
+/// Takes the event that is due longest, for as long as the lease lasts.
+async fn claim(app: &App) -> mongodb::error::Result<Option<WebhookEvent>> {
+    let now = app.clock.now();
+    app.db
+        .of::<WebhookEvent>()
+        .find_one_and_update(
+            doc! { "applied": false, "dueAt": { "$lte": now } },
+            doc! { "$set": { "dueAt": plus(now, LEASE) }, "$inc": { "attempts": 1 } },
+        )
+        .sort(doc! { "dueAt": 1 })
+        .return_document(ReturnDocument::After)
+        .await
+}
+
+/// One try. What follows from a payment's events is settled as a whole, so that whichever of them comes
+/// first does the work of all.
+async fn apply(app: &App, event: WebhookEvent) {
+    let WebhookEvent { id, gateway, payment, attempts, .. } = event;
+    let settling = settle::settle(app, &gateway, payment.as_deref().unwrap_or_default());
+    let cause = match tokio::time::timeout(TRY, settling).await {
+        Ok(Ok(())) => return,
+        Ok(Err(cause)) => cause,
+        Err(_) => Error::Unexpected(anyhow::anyhow!("took longer than {} s", TRY.as_secs())),
+    };
+    let cause = format!("{cause:?}");
+    if attempts >= WORRY {
+        error!(id, attempts, cause, "a gateway's event cannot be applied, and is tried on");
+    } else {
+        warn!(id, attempts, cause, "a gateway's event could not be applied and is tried again");
+    }
+    let due = plus(app.clock.now(), crate::outbox::backoff(attempts));
+    let events = app.db.of::<WebhookEvent>();
+    let note = doc! { "$set": { "lastError": cause, "dueAt": due } };
+    if let Err(cause) = events.update_one(doc! { "_id": &id, "applied": false }, note).await {
+        // The lease ends, and it is tried again.
+        warn!(id, %cause, "how it went with a gateway's event could not be noted");
+    }
+}
