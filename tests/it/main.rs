@@ -33,6 +33,7 @@ mod messages;
 mod migrate;
 mod nodes;
 mod orders;
+mod payments_admin;
 mod products;
 mod realtime;
 mod refunds;

@@ -31,6 +31,7 @@ mod users;
 mod withdrawals;
 
 pub use admin::appoint as appoint_administrator;
+pub use payments::reconcile;
 pub use server::{Server, serve};
 pub use state::App;
 pub use watch::expire_unpaid;

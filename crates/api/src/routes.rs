@@ -85,6 +85,7 @@ fn all() -> Vec<(&'static str, Vec<Route>)> {
         ("/api/order", orders::routes()),
         ("/api/stripe", payments::routes()),
         ("/api/paypal", payments::paypal_routes()),
+        ("/api/payment", payments::attention::routes()),
         ("/api/coupan", coupons::routes()),
         ("/api/conversation", conversations::routes()),
         ("/api/messages", messages::routes()),

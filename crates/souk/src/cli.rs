@@ -5,7 +5,7 @@ use std::{io::Write as _, process::ExitCode};
 use clap::{Parser, Subcommand};
 use shared::{config::Config, telemetry};
 
-use crate::{doctor, migrate, outbox, prove, run, selftest};
+use crate::{doctor, migrate, outbox, prove, reconcile, run, selftest};
 
 /// A marketplace server: an HTTP API, a chat server and the database under both.
 ///
@@ -29,6 +29,8 @@ enum Command {
     Doctor,
     /// Count all money and all units again, from the documents, and fail at one cent or unit of difference
     Prove,
+    /// Compare a day of our books with what each payment gateway lists, and fail at one difference
+    Reconcile(reconcile::Options),
     /// List the mails, refunds and deletions that wait to be done or were given up
     Outbox {
         #[command(subcommand)]
@@ -72,6 +74,7 @@ fn run(command: Option<Command>) -> anyhow::Result<ExitCode> {
             Some(Command::Migrate) => migrate::migrate(config?).await,
             Some(Command::Doctor) => doctor::examine(config).await,
             Some(Command::Prove) => prove::prove(config?).await,
+            Some(Command::Reconcile(options)) => reconcile::serve(config?, options).await,
             Some(Command::Outbox { order }) => outbox::serve(config?, order).await,
             Some(Command::Selftest(options)) => selftest::run(config?, options).await,
         }

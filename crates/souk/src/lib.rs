@@ -9,6 +9,7 @@ pub mod embedded;
 mod migrate;
 mod outbox;
 mod prove;
+mod reconcile;
 mod run;
 mod selftest;
 mod signals;

@@ -1,6 +1,7 @@
 //! Card and PayPal payments. A gateway takes the money; Souk believes what the gateway says about
 //! it, never what a browser says.
 
+pub(crate) mod attention;
 pub(crate) mod claims;
 pub(crate) mod disputes;
 mod gateway;
@@ -9,6 +10,7 @@ mod handlers;
 pub(crate) mod inbox;
 mod letters;
 mod paypal;
+pub mod reconcile;
 mod sandbox;
 pub(crate) mod settle;
 mod signature;

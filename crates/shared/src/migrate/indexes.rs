@@ -82,6 +82,12 @@ fn all() -> Vec<(&'static str, Vec<IndexModel>)> {
                     doc! { "stockState": 1, "createdAt": 1 },
                     doc! { "stockState": "reserved" },
                 ),
+                // Likewise: PayPal payers' claims that nobody has verified.
+                partial(
+                    "orders_unverified",
+                    doc! { "createdAt": 1 },
+                    doc! { "paymentInfo.status": "unverified" },
+                ),
             ],
         ),
         (
@@ -128,9 +134,12 @@ fn all() -> Vec<(&'static str, Vec<IndexModel>)> {
                 plain("payments_order", doc! { "orders": 1 }),
                 // Few: what no checkout has used.
                 partial("payments_unused", doc! { "at": 1 }, doc! { "checkoutId": null }),
+                plain("payments_paid", doc! { "gateway": 1, "paidAt": 1 }),
+                plain("payments_asked", doc! { "returns.askedAt": 1 }),
+                // Few: what needs an administrator, or did.
                 partial(
                     "payments_attention",
-                    doc! { "attention": 1, "_id": 1 },
+                    doc! { "at": 1, "_id": 1 },
                     doc! { "attention": { "$exists": true } },
                 ),
             ],

@@ -26,7 +26,7 @@ pub use order::{
     StatusChange, StockState,
 };
 pub use payment::{
-    Attention, Dispute, DisputeShare, DisputeState, Payment, PaymentFact, Return, WebhookEvent,
+    Attention, Dispute, DisputeShare, DisputeState, Payment, PaymentFact, Return, Settled, WebhookEvent,
 };
 pub use withdrawal::{Withdrawal, WithdrawalSeller};
 

@@ -45,6 +45,15 @@ pub struct Payment {
     /// The administrator who has looked at it, by account id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled_by: Option<String>,
+    /// What that administrator decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled_as: Option<Settled>,
+    /// When.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled_at: Option<Timestamp>,
+    /// And what there was to say about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled_note: Option<String>,
     /// Counts what was settled: whoever settles writes it, so that two at once are one after the other.
     #[serde(default)]
     pub version: i64,
@@ -79,6 +88,16 @@ pub enum Attention {
     ReturnedElsewhere,
     /// A refund that the gateway had accepted failed later.
     ReturnFailed,
+}
+
+/// What an administrator decided about a payment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Settled {
+    /// All of it goes back to the payer.
+    Return,
+    /// It stays as it is, and needs no attention any more.
+    Keep,
 }
 
 /// What a gateway tells of a payment.
@@ -249,6 +268,9 @@ impl Payment {
             returns: Vec::new(),
             attention: None,
             settled_by: None,
+            settled_as: None,
+            settled_at: None,
+            settled_note: None,
             version: 0,
         }
     }
