@@ -19,6 +19,8 @@ pub mod people;
 pub mod picture;
 pub mod redis;
 pub mod sockets;
+pub mod stand_in;
+pub mod stripe;
 
 pub use app::{CLIENT, TestApp};
 pub use browser::{Answer, Browser, Call, Form};
