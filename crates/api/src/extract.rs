@@ -81,16 +81,20 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
     }
 }
 
-/// A body as it came, to the byte: what is signed must not be read and written again.
+/// A JSON body as it came, to the byte: what is signed must not be read and written again.
 pub struct Raw(pub web::Bytes);
 
 impl FromRequest for Raw {
     type Error = Error;
     type Future = Pin<Box<dyn Future<Output = Result<Self>>>>;
 
-    fn from_request(_: &HttpRequest, payload: &mut Payload) -> Self::Future {
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let is_json = is_json(request);
         let payload = payload.take();
         Box::pin(async move {
+            if !is_json {
+                return Err(NOT_JSON.into());
+            }
             let body = timeout(MAX_TIME, collect(payload, MAX_SILENCE)).await.or(Err(CUT_OFF))??;
             Ok(Self(body.freeze()))
         })

@@ -126,3 +126,137 @@ impl Standing {
         self.returns.values().any(|returned| returned.failed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn event(id: &str, second: i64, fact: PaymentFact) -> WebhookEvent {
+        let at = Timestamp::from_millis(second * 1000);
+        WebhookEvent {
+            id: format!("stripe:{id}"),
+            gateway: "stripe".to_owned(),
+            name: String::new(),
+            payment: Some("pi_1".to_owned()),
+            fact: Some(fact),
+            at,
+            received_at: at,
+            applied: false,
+            due_at: at,
+            attempts: 0,
+            last_error: None,
+        }
+    }
+
+    fn succeeded(payer: Option<&str>) -> PaymentFact {
+        PaymentFact::Succeeded {
+            minor: 1000,
+            currency: "USD".to_owned(),
+            buyer: None,
+            payer: payer.map(str::to_owned),
+        }
+    }
+
+    fn disputed(state: DisputeState) -> PaymentFact {
+        PaymentFact::Disputed {
+            dispute: "dp_1".to_owned(),
+            minor: 1000,
+            reason: "fraudulent".to_owned(),
+            state,
+        }
+    }
+
+    fn returned(refund: &str, minor: i64, key: Option<&str>) -> PaymentFact {
+        PaymentFact::Returned { refund: refund.to_owned(), minor, key: key.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_dispute_that_has_ended_stays_so_also_within_one_second_of_its_beginning() {
+        // By id the end would come first.
+        let events =
+            [event("a", 5, disputed(DisputeState::Lost)), event("b", 5, disputed(DisputeState::Open))];
+        assert_eq!(Standing::of(&events).disputes["dp_1"].state, DisputeState::Lost);
+    }
+
+    #[test]
+    fn what_souk_has_asked_for_is_not_strange_and_what_it_has_not_is() {
+        let ours = [event("a", 1, returned("re_1", 300, Some("refund:1")))];
+        assert_eq!(Standing::of(&ours).returned_elsewhere(300), 0);
+        let theirs = [
+            event("a", 1, returned("re_1", 300, Some("refund:1"))),
+            event("b", 2, returned("re_2", 200, None)),
+        ];
+        assert_eq!(Standing::of(&theirs).returned_elsewhere(300), 200);
+        let in_all = [event("a", 1, PaymentFact::ReturnedInAll { minor: 500 })];
+        assert_eq!(Standing::of(&in_all).returned_elsewhere(300), 200);
+        assert_eq!(Standing::of(&in_all).returned_elsewhere(500), 0);
+    }
+
+    #[test]
+    fn a_refund_that_failed_has_failed_whichever_news_comes_last() {
+        let failed = PaymentFact::ReturnFailed { refund: "re_1".to_owned(), minor: 300 };
+        for (first, last) in [(1, 2), (2, 1)] {
+            let events = [event("a", first, returned("re_1", 300, None)), event("b", last, failed.clone())];
+            let standing = Standing::of(&events);
+            assert!(standing.has_failed_return());
+            assert_eq!(standing.returned_elsewhere(0), 0);
+        }
+    }
+
+    fn fact() -> impl Strategy<Value = PaymentFact> {
+        let state = prop_oneof![Just(DisputeState::Open), Just(DisputeState::Won), Just(DisputeState::Lost)];
+        let key = proptest::option::of("[ab]");
+        prop_oneof![
+            proptest::option::of("[PQ]").prop_map(|payer| succeeded(payer.as_deref())),
+            Just(PaymentFact::Failed { why: "declined".to_owned() }),
+            ("[ab]", 1..500_i64, key).prop_map(|(id, minor, key)| returned(&id, minor, key.as_deref())),
+            (1..2000_i64).prop_map(|minor| PaymentFact::ReturnedInAll { minor }),
+            ("[ab]", 1..500_i64).prop_map(|(refund, minor)| PaymentFact::ReturnFailed { refund, minor }),
+            state.prop_map(disputed),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn events_give_the_same_in_any_order_and_any_number(
+            facts in proptest::collection::vec((0..3_i64, fact()), 1..8),
+            again in proptest::collection::vec(any::<prop::sample::Index>(), 0..8),
+            keys in proptest::collection::vec(any::<u32>(), 16),
+        ) {
+            let events: Vec<WebhookEvent> = facts
+                .into_iter()
+                .enumerate()
+                .map(|(i, (second, fact))| event(&i.to_string(), second, fact))
+                .collect();
+            let mut shuffled = events.clone();
+            shuffled.extend(again.iter().map(|index| index.get(&events).clone()));
+            let mut keyed: Vec<_> = shuffled.into_iter().zip(keys.iter().cycle()).collect();
+            keyed.sort_by_key(|(_, key)| **key);
+            let shuffled: Vec<WebhookEvent> = keyed.into_iter().map(|(event, _)| event).collect();
+            prop_assert_eq!(Standing::of(&events), Standing::of(&shuffled));
+        }
+
+        #[test]
+        fn what_is_known_does_not_shrink_with_more_news(
+            facts in proptest::collection::vec((0..3_i64, fact()), 2..8),
+        ) {
+            let events: Vec<WebhookEvent> = facts
+                .into_iter()
+                .enumerate()
+                .map(|(i, (second, fact))| event(&i.to_string(), second, fact))
+                .collect();
+            let all = Standing::of(&events);
+            for left_out in 0..events.len() {
+                let mut fewer = events.clone();
+                fewer.remove(left_out);
+                let fewer = Standing::of(&fewer);
+                prop_assert!(all.success.is_some() >= fewer.success.is_some());
+                prop_assert!(all.returned_in_all >= fewer.returned_in_all);
+                prop_assert!(fewer.disputes.keys().all(|id| all.disputes.contains_key(id)));
+                prop_assert!(fewer.returns.iter().all(|(id, r)| all.returns[id].failed >= r.failed));
+            }
+        }
+    }
+}

@@ -208,7 +208,10 @@ pub(super) async fn payments(db: &Db, session: &mut ClientSession, audit: &mut A
         doc! { "$lookup": {
             "from": Order::COLLECTION, "localField": "orders", "foreignField": "_id", "as": "paid",
         } },
-        doc! { "$project": { "minor": 1, "paid.totalPrice": 1, "paid.paymentInfo.status": 1 } },
+        doc! { "$project": {
+            "minor": 1, "returns.minor": 1, "paid.totalPrice": 1, "paid.paymentInfo.status": 1, "paid.status": 1,
+            "paid.refunds.amount": 1, "paid.refunds.state": 1,
+        } },
     ];
     let payments = db.raw::<Document>(Payment::COLLECTION);
     let mut found = payments.aggregate(pipeline).session(&mut *session).await?;
@@ -221,12 +224,37 @@ pub(super) async fn payments(db: &Db, session: &mut ClientSession, audit: &mut A
             let id = text(payment.get("_id"));
             audit.differs(format!("the payment {id} is of {amount}, but its orders come to {charged}"));
         }
+        // Earlier versions kept no record of what they asked for.
+        if let Ok(asked) = payment.get_array("returns") {
+            let asked: Money =
+                asked.iter().filter_map(|asked| Some(super::money(asked.as_document()?.get("minor")))).sum();
+            let due: Money = orders.iter().map(due_back).sum();
+            if asked != due {
+                let id = text(payment.get("_id"));
+                audit.differs(format!("of the payment {id} {due} are due back, but {asked} were asked for"));
+            }
+        }
         if !orders.iter().all(counts_as_paid) {
             let id = text(payment.get("_id"));
             audit.differs(format!("an order that is paid by the payment {id} does not count as paid"));
         }
     }
     unpaid(db, session, audit).await
+}
+
+/// What of an order's payment goes back to the buyer: what was granted, or all of it if it was called off.
+fn due_back(order: &Bson) -> Money {
+    let Some(order) = order.as_document() else { return Money::ZERO };
+    let is = |of: &Document, field, value| of.get_str(field).is_ok_and(|text| text == value);
+    let payment = order.get_document("paymentInfo");
+    let went_back = payment.is_ok_and(|payment| is(payment, "status", PaymentInfo::REFUNDED));
+    if went_back && is(order, "status", Status::Cancelled.text()) {
+        return order.get("totalPrice").and_then(lenient::as_money).unwrap_or_default();
+    }
+    let refunds = order.get_array("refunds").map(Vec::as_slice).unwrap_or_default();
+    let granted =
+        refunds.iter().filter_map(Bson::as_document).filter(|refund| is(refund, "state", "granted"));
+    granted.filter_map(|refund| lenient::as_money(refund.get("amount")?)).sum()
 }
 
 /// Whether an order says that it is paid, or was.
