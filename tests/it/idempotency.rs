@@ -145,6 +145,14 @@ const PAYMENT: Creation = Creation {
     body: |_, _, n| Body::Json(json!({ "amount": 1000 + n })),
     anew: 200,
 };
+const PAYPAL: Creation = Creation {
+    path: "/api/paypal/create-order",
+    status: 201,
+    collection: "sandboxpayments",
+    who: Who::Buyer,
+    body: |_, side, n| Body::Json(json!({ "cart": [{ "_id": side.product["_id"], "count": n }] })),
+    anew: 201,
+};
 const CONVERSATION: Creation = Creation {
     path: "/api/conversation/create-new-conversation",
     status: 201,
@@ -169,8 +177,8 @@ const MESSAGE: Creation = Creation {
     },
     anew: 201,
 };
-const ALL: [Creation; 10] =
-    [ORDER, WITHDRAWAL, COUPON, USER, SHOP, PRODUCT, EVENT, PAYMENT, CONVERSATION, MESSAGE];
+const ALL: [Creation; 11] =
+    [ORDER, WITHDRAWAL, COUPON, USER, SHOP, PRODUCT, EVENT, PAYMENT, PAYPAL, CONVERSATION, MESSAGE];
 
 impl World {
     async fn new() -> Self {
@@ -243,7 +251,8 @@ fn assert_same(again: &Answer, first: &Answer) {
 }
 
 /// POSTs that create nothing: repeated, they come to the same by themselves.
-const CREATE_NOTHING: [&str; 6] = [
+const CREATE_NOTHING: [&str; 7] = [
+    "/api/paypal/capture-order/{id}",
     "/api/user/activation",
     "/api/user/login-user",
     "/api/user/forgot-password",

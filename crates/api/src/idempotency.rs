@@ -39,7 +39,7 @@ const KEY_REUSED: Refusal = Refusal::new(
 );
 
 /// The caller's `Idempotency-Key`, if there is one.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Key(Option<String>);
 
 impl FromRequest for Key {

@@ -7,11 +7,11 @@ use shared::{
     clock::Timestamp,
     config::Config,
     id::Id,
-    model::{Listing, Payment, ShippingAddress, User},
+    model::{Payment, ShippingAddress, User},
     money::Money,
 };
 
-use super::wire;
+use super::{cart::WantedLine, wire};
 use crate::{
     error::{Error, Result},
     idempotency::{self, Key, Memory},
@@ -30,14 +30,6 @@ pub(super) struct Wanted {
     pub coupon: Option<String>,
     pub payment: Means,
     pub key: Key,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct WantedLine {
-    pub id: Id<Listing>,
-    pub count: i64,
-    /// What the browser calls it.
-    pub name: String,
 }
 
 /// How it is to be paid.

@@ -372,7 +372,7 @@ async fn write(db: &Db, session: &mut ClientSession, writes: &Writes) -> Result<
 /// Decides one checkout on the snapshot. If it can be served, the snapshot has less left for those
 /// that follow, and the writes have what it needs; if not, neither is touched.
 fn decide(placement: &Placement, snapshot: &mut Snapshot, writes: &mut Writes) -> Result<String> {
-    let Placement { config, wanted, paid, memory, .. } = placement;
+    let Placement { config, wanted, memory, .. } = placement;
     if let Some(memory) = memory
         && let Some(remembered) = snapshot.answers.get(&memory.id)
         && let Some(answer) = memory.recall(remembered)?
@@ -381,15 +381,7 @@ fn decide(placement: &Placement, snapshot: &mut Snapshot, writes: &mut Writes) -
     }
     let buyer =
         snapshot.buyers.get(&wanted.buyer).ok_or_else(|| Error::field("user", "is not an account here"))?;
-    let (lines, kinds) = lines(placement, snapshot)?;
-    let coupons = coupons(placement, snapshot, &lines);
-    let claim = Claim {
-        total: wanted.total,
-        coupon_named: wanted.coupon.is_some(),
-        total_may_be_missing: matches!(paid, Paid::OnDelivery | Paid::Verified { .. }),
-    };
-    let quote = pricing::quote(&lines, config.shipping, &coupons, claim).map_err(wire::no_quote)?;
-    let coupon = quote.coupon.and_then(|i| coupons.get(i)).map(|coupon| coupon.name.clone());
+    let Priced { lines, kinds, quote, coupon } = priced(placement, snapshot)?;
     let orders = orders(placement, &quote, &lines, &kinds, &snapshot.shops, buyer, coupon);
     let payment = payment(placement, &quote, &orders, snapshot)?;
     let replies = orders.iter().cloned().map(|order| wire::OrderReply::of(config, order)).collect();
@@ -417,6 +409,36 @@ fn decide(placement: &Placement, snapshot: &mut Snapshot, writes: &mut Writes) -
         writes.answers.push(remembered);
     }
     Ok(answer.body)
+}
+
+/// What a cart comes to at this moment. Nothing is reserved.
+pub(super) async fn price(db: &Db, placement: Arc<Placement>) -> Result<Money> {
+    let mut snapshot = Snapshot::default();
+    learn(db, &mut snapshot, std::slice::from_ref(&placement)).await?;
+    Ok(priced(&placement, &snapshot)?.quote.total)
+}
+
+/// A cart with its price.
+struct Priced {
+    lines: Vec<Line>,
+    kinds: Vec<Kind>,
+    quote: Quote,
+    /// The name of the coupon that was applied.
+    coupon: Option<String>,
+}
+
+fn priced(placement: &Placement, snapshot: &Snapshot) -> Result<Priced> {
+    let Placement { config, wanted, paid, .. } = placement;
+    let (lines, kinds) = lines(placement, snapshot)?;
+    let coupons = coupons(placement, snapshot, &lines);
+    let claim = Claim {
+        total: wanted.total,
+        coupon_named: wanted.coupon.is_some(),
+        total_may_be_missing: matches!(paid, Paid::OnDelivery | Paid::Verified { .. }),
+    };
+    let quote = pricing::quote(&lines, config.shipping, &coupons, claim).map_err(wire::no_quote)?;
+    let coupon = quote.coupon.and_then(|i| coupons.get(i)).map(|coupon| coupon.name.clone());
+    Ok(Priced { lines, kinds, quote, coupon })
 }
 
 /// The cart's listings, products or events, in the cart's order, all of them to be had.

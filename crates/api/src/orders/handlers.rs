@@ -2,11 +2,11 @@ use actix_web::HttpResponse;
 use shared::{
     id::Id,
     model::{Order, RefundItem, ShippingAddress, Shop, Status, User},
-    money::{Money, NotMoney},
 };
 
 use super::{
-    checkout::{self, Means, Wanted, WantedLine},
+    cart::{self, MAX_COUNT, MAX_LINES, whole},
+    checkout::{self, Means, Wanted},
     earnings::Rates,
     rules::Wish,
     store::{self, Owner},
@@ -20,11 +20,6 @@ use crate::{
     identity::{Caller, NOT_YOURS, Seller},
     state::State,
 };
-
-/// More lines than any cart; keeps one request from locking half the catalogue.
-const MAX_LINES: usize = 200;
-/// More units than any line.
-const MAX_COUNT: i64 = 10_000;
 
 /// `POST /api/order/create-order`: a buyer checks out one cart, which makes one order a shop.
 pub(super) async fn create(
@@ -232,33 +227,9 @@ fn buyer(caller: &Caller, body: &wire::Checkout) -> Result<Id<User>> {
 /// Checks a checkout for form: what it asks for, not whether it can be had.
 fn checked(buyer: Id<User>, key: Key, body: wire::Checkout) -> Result<Wanted> {
     let mut errors = Vec::new();
-    let mut refuse =
-        |field: String, message: &str| errors.push(FieldError { field, message: message.to_owned() });
-    let cart = body.cart.unwrap_or_default();
-    if cart.is_empty() || cart.len() > MAX_LINES {
-        refuse("cart".to_owned(), "must be a list of 1 to 200 items");
-    }
-    let mut lines: Vec<WantedLine> = Vec::new();
-    for (i, item) in cart.into_iter().take(MAX_LINES).enumerate() {
-        let Some(id) = item.id.as_deref().and_then(|id| id.parse().ok()) else {
-            refuse(format!("cart[{i}]._id"), "must be the id of a product or an event");
-            continue;
-        };
-        let count = item.count.as_deref().map_or(Some(1), whole);
-        let Some(count) = count.filter(|count| (1..=MAX_COUNT).contains(count)) else {
-            refuse(format!("cart[{i}].count"), "must be a whole number from 1 to 10000");
-            continue;
-        };
-        // The same listing on two lines is one line of their sum.
-        match lines.iter_mut().find(|line| line.id == id) {
-            Some(line) => line.count += count,
-            None => lines.push(WantedLine {
-                id,
-                count,
-                name: item.name.as_str().unwrap_or_default().chars().take(200).collect(),
-            }),
-        }
-    }
+    let refused =
+        |field: &str, message: &str| FieldError { field: field.to_owned(), message: message.to_owned() };
+    let lines = cart::lines(body.cart, &mut errors);
     let address = body.shipping_address.map(|address| ShippingAddress {
         address1: address.address1.unwrap_or_default(),
         address2: address.address2.unwrap_or_default(),
@@ -268,43 +239,24 @@ fn checked(buyer: Id<User>, key: Key, body: wire::Checkout) -> Result<Wanted> {
     });
     let address = address.unwrap_or_default();
     if address.address1.is_empty() {
-        refuse("shippingAddress.address1".to_owned(), "is required");
+        errors.push(refused("shippingAddress.address1", "is required"));
     }
     let texts = [&address.address1, &address.address2, &address.country, &address.city];
     let longest = texts.into_iter().chain(&address.zip_code).map(|text| text.chars().count()).max();
     if longest.is_some_and(|length| length > 500) {
-        refuse("shippingAddress".to_owned(), "must have at most 500 characters a line");
+        errors.push(refused("shippingAddress", "must have at most 500 characters a line"));
     }
-    let total = match body.total_price.as_deref().map(Money::parse) {
-        None | Some(Err(NotMoney::NotANumber)) => None,
-        Some(Ok(total)) if !total.is_negative() => Some(total),
-        Some(_) => {
-            refuse("totalPrice".to_owned(), "must be an amount of money");
-            None
-        }
-    };
+    let total = cart::total(body.total_price.as_deref(), &mut errors);
     let payment = means(body.payment_info);
     if let Err(message) = &payment {
-        refuse("paymentInfo".to_owned(), message);
+        errors.push(refused("paymentInfo", message));
     }
     match payment {
-        Ok(payment) if errors.is_empty() => Ok(Wanted {
-            buyer,
-            lines,
-            address,
-            total,
-            coupon: body.coupon_code.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()),
-            payment,
-            key,
-        }),
+        Ok(payment) if errors.is_empty() => {
+            Ok(Wanted { buyer, lines, address, total, coupon: cart::coupon(body.coupon_code), payment, key })
+        }
         _ => Err(Error::Invalid(errors)),
     }
-}
-
-/// A whole number, also as `2.0`: cart counts pass through JavaScript and text fields.
-fn whole(text: &str) -> Option<i64> {
-    let minor = Money::parse_exact(text).ok()?.minor();
-    (minor % 100 == 0).then_some(minor / 100)
 }
 
 fn means(info: Option<wire::PaymentInput>) -> Result<Means, &'static str> {

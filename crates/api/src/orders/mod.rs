@@ -3,10 +3,12 @@
 //!
 //! [`pricing`] says what a cart costs, [`rules`] what may happen to an order and [`refunds`] what
 //! comes back; all three are pure.
+//! [`cart`] reads what a browser sends, and says what it comes to before anything is paid;
 //! [`checkout`] takes a checkout from the request to its answer, [`commit`] writes those that wait in
 //! one transaction, and [`transition`] moves orders along, with the stock and the money that go with
 //! it. [`earnings`] books the money, and [`verified`] makes up for it where a payment proves true late.
 
+pub(crate) mod cart;
 mod checkout;
 mod commit;
 pub(crate) mod earnings;

@@ -1,5 +1,4 @@
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use shared::{
     clock::iso,
     config::Config,
@@ -9,6 +8,7 @@ use shared::{
 };
 
 use super::{
+    cart::CartItem,
     pricing::NoQuote,
     refunds::{self, NotRefundable},
     rules::{NotFrom, NotPending},
@@ -37,19 +37,6 @@ pub(super) struct Checkout {
     pub coupon_code: Option<String>,
     #[serde(default)]
     pub payment_info: Option<PaymentInput>,
-}
-
-/// A whole product or event from the browser's cart, of any age. Only two fields are believed.
-#[derive(Deserialize)]
-pub(super) struct CartItem {
-    #[serde(rename = "_id", default)]
-    pub id: Option<String>,
-    /// Missing, null and text that is no number (event cards, the wish list) mean one.
-    #[serde(default, deserialize_with = "loose")]
-    pub count: Option<String>,
-    /// For messages about listings that are gone.
-    #[serde(default)]
-    pub name: Value,
 }
 
 #[derive(Deserialize)]

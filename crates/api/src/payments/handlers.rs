@@ -1,16 +1,23 @@
-use actix_web::HttpResponse;
-use shared::{clock::Timestamp, config::Config, id::Id, model::User, money::Money};
+use actix_web::{HttpRequest, HttpResponse};
+use shared::{
+    clock::Timestamp,
+    config::Config,
+    id::Id,
+    model::{PaymentInfo, User},
+    money::Money,
+};
 
 use super::{
-    GatewayRefusal,
+    GatewayPayment, GatewayRefusal, PaymentState,
     gateway::{ANONYMOUS, Begun, NewPayment},
     store, wire,
 };
 use crate::{
     error::{Error, Result},
     extract::Json,
-    idempotency::{self, Key, Memory},
-    identity::Caller,
+    idempotency::{self, Answer, Key, Memory},
+    identity::{Buyer, Caller},
+    orders::cart,
     state::{App, State},
 };
 
@@ -85,6 +92,77 @@ async fn begin_unless_used(app: &App, memory: &Memory, wanted: NewPayment) -> Re
 pub(super) async fn publishable_key(state: State) -> HttpResponse {
     HttpResponse::Ok()
         .json(wire::PublishableKey { stripe_api_key: state.config.stripe_publishable_key.clone() })
+}
+
+/// `GET /api/paypal/clientId`: for PayPal's script in the browser. The existing client has one of its own.
+pub(super) async fn paypal_client_id(state: State) -> HttpResponse {
+    let client_id = state.config.paypal.as_ref().map_or("sandbox", |paypal| &paypal.client_id).to_owned();
+    HttpResponse::Ok().json(wire::PaypalClientId { success: true, client_id })
+}
+
+/// `POST /api/paypal/create-order`: begins a payment of what the cart comes to, which is for us to say.
+pub(super) async fn begin_paypal(
+    Buyer(buyer): Buyer,
+    key: Key,
+    body: Json<wire::NewPaypalOrder>,
+    state: State,
+) -> Result<HttpResponse> {
+    let (cart, now) = (body.0.cart()?, state.clock.now());
+    let memory = key.memory("begin-paypal", buyer, &cart, now);
+    // The price may have changed since.
+    if let Some(answer) = idempotency::recall(&state.db, memory.as_ref()).await? {
+        return Ok(answer.into());
+    }
+    let name = key.memory("begin-paypal-name", buyer, &cart, now);
+    let amount = cart::price(&state, buyer, cart).await?;
+    if amount <= Money::ZERO {
+        return Err(wire::NOTHING_TO_PAY.into());
+    }
+    let wanted = NewPayment {
+        amount,
+        currency: state.config.currency.clone(),
+        buyer: buyer.hex(),
+        key: idempotency::name_elsewhere(&state.db, name).await?,
+    };
+    let Begun { payment, secret } = state.gateways.paypal()?.begin(wanted).await?;
+    let answer = Answer::created(&wire::PaypalOrder {
+        success: true,
+        id: payment.id,
+        amount,
+        currency: payment.currency,
+        approve_url: Some(secret).filter(|url| url.starts_with("https://")),
+    })?;
+    Ok(idempotency::remember(&state.db, memory, answer).await?.into())
+}
+
+/// `POST /api/paypal/capture-order/{id}`: takes the money that the payer has agreed to at PayPal. What was
+/// taken already is not taken again, so that the same request may be repeated.
+pub(super) async fn capture_paypal(
+    Buyer(buyer): Buyer,
+    request: HttpRequest,
+    state: State,
+) -> Result<HttpResponse> {
+    let id = request.match_info().get("id").unwrap_or_default();
+    let gateway = state.gateways.paypal()?;
+    let known = gateway.look_up(id).await?.filter(|payment| payment.buyer == Some(buyer.hex()));
+    let known = known.ok_or(wire::PAYMENT_NOT_FOUND)?;
+    let payment = match known.state {
+        PaymentState::Succeeded => known,
+        _ => gateway.capture(id).await?,
+    };
+    let GatewayPayment { id, amount, currency, state: outcome, .. } = payment;
+    match outcome {
+        PaymentState::Succeeded => {
+            let status = PaymentInfo::SUCCEEDED;
+            Ok(HttpResponse::Ok().json(wire::PaypalCapture { success: true, id, status, amount, currency }))
+        }
+        PaymentState::Waiting(why) => {
+            Err(wire::PAYMENT_WAITS.saying(format!("Payment {id} has not been made yet: {why}")).into())
+        }
+        PaymentState::Failed(why) => {
+            Err(wire::PAYMENT_FAILED.saying(format!("Payment {id} failed: {why}")).into())
+        }
+    }
 }
 
 impl From<GatewayRefusal> for Error {

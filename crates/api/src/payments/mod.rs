@@ -32,6 +32,13 @@ pub(crate) fn routes() -> Vec<Route> {
     ]
 }
 
+/// What integrators begin and take payments by PayPal with, where the existing client has PayPal's script do
+/// it in the browser; and where PayPal calls.
 pub(crate) fn paypal_routes() -> Vec<Route> {
-    vec![post("/webhook", inbox::paypal)]
+    vec![
+        get("/clientId", handlers::paypal_client_id),
+        post("/create-order", handlers::begin_paypal),
+        post("/capture-order/{id}", handlers::capture_paypal),
+        post("/webhook", inbox::paypal),
+    ]
 }

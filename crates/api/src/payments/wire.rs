@@ -1,8 +1,12 @@
 use actix_web::http::StatusCode;
 use serde::{Deserialize, Serialize};
+use shared::money::Money;
 
 use super::guard::NoAnswer;
-use crate::error::{Error, Refusal};
+use crate::{
+    error::{Error, Refusal},
+    orders::cart::{self, Cart, CartItem},
+};
 
 /// `POST /api/stripe/process`
 #[derive(Deserialize)]
@@ -25,6 +29,74 @@ pub(super) struct PaymentBegun {
 pub(super) struct PublishableKey {
     pub stripe_api_key: String,
 }
+
+/// `POST /api/paypal/create-order`: a checkout's body will do; how it is delivered and paid is not read.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct NewPaypalOrder {
+    #[serde(default)]
+    cart: Option<Vec<CartItem>>,
+    #[serde(default, deserialize_with = "crate::extract::loose")]
+    total_price: Option<String>,
+    #[serde(default)]
+    coupon_code: Option<String>,
+}
+
+impl NewPaypalOrder {
+    /// Checked for form.
+    pub(super) fn cart(self) -> Result<Cart, Error> {
+        let mut errors = Vec::new();
+        let cart = Cart {
+            lines: cart::lines(self.cart, &mut errors),
+            total: cart::total(self.total_price.as_deref(), &mut errors),
+            coupon: cart::coupon(self.coupon_code),
+        };
+        if errors.is_empty() { Ok(cart) } else { Err(Error::Invalid(errors)) }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PaypalOrder {
+    pub success: bool,
+    /// PayPal's order, for its script in the browser.
+    pub id: String,
+    pub amount: Money,
+    pub currency: String,
+    /// Where its payer agrees, for those who use no script of PayPal's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approve_url: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(super) struct PaypalCapture {
+    pub success: bool,
+    /// The payment, to be named in `paymentInfo.id` at checkout.
+    pub id: String,
+    pub status: &'static str,
+    pub amount: Money,
+    pub currency: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PaypalClientId {
+    pub success: bool,
+    pub client_id: String,
+}
+
+pub(super) const NOTHING_TO_PAY: Refusal = Refusal::conflict(
+    "nothing_to_pay",
+    "The cart comes to nothing, so there is nothing to pay; please choose cash on delivery",
+);
+
+pub(super) const PAYMENT_NOT_FOUND: Refusal =
+    Refusal::not_found("payment_not_found", "You have begun no payment with this id");
+
+pub(super) const PAYMENT_WAITS: Refusal =
+    Refusal::conflict("payment_pending", "The payment has not been made yet");
+
+pub(super) const PAYMENT_FAILED: Refusal = Refusal::conflict("payment_failed", "The payment failed");
 
 pub(super) const GATEWAY_REFUSED: Refusal =
     Refusal::conflict("payment_refused", "The payment gateway refused the payment");
