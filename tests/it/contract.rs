@@ -277,6 +277,7 @@ fn every_operation_says_who_may_call_it_and_security_says_the_same() {
         ("buyer-or-seller", vec![json!([user, seller, bearer])]),
         ("bare-user", vec![json!([nobody, user, bearer])]),
         ("bare-seller", vec![json!([nobody, seller, bearer])]),
+        ("bare-admin", vec![json!([nobody, user, bearer])]),
         ("bare-any", vec![json!([nobody, user, seller, bearer])]),
         // Open to everybody; a page may still tell its owner more.
         ("anonymous", vec![json!([]), json!([nobody, seller, bearer])]),

@@ -33,7 +33,8 @@ impl TestApp {
         let returned = |found: Option<Document>| found.unwrap().get_i64("refundedMinor").unwrap();
         let mut changes = payments.watch().await.unwrap();
         let waiting = async {
-            while returned(payments.find_one(doc! { "_id": payment }).await.unwrap()) != minor {
+            let named = doc! { "$or": [{ "_id": payment }, { "captureId": payment }] };
+            while returned(payments.find_one(named.clone()).await.unwrap()) != minor {
                 changes.next().await.unwrap().unwrap();
             }
         };

@@ -72,6 +72,16 @@ impl Caller {
         !self.credential && self.bare_accepted
     }
 
+    /// On a route for development: may this call play with the sandbox? An administrator may, and whoever
+    /// is accepted without a credential.
+    pub fn act_as_developer(&self) -> Result<()> {
+        match (self.admin || self.is_accepted_bare(), self.user.is_some() || self.shop.is_some()) {
+            (true, _) => Ok(()),
+            (false, true) => Err(ADMINS_ONLY.into()),
+            (false, false) => Err(Error::Unauthenticated),
+        }
+    }
+
     /// On a route where the client sends no cookie: is there anybody at all to hold the call against?
     /// 401 otherwise. To be asked before a body is read.
     pub fn act_as_anybody(&self) -> Result<()> {

@@ -86,6 +86,7 @@ fn all() -> Vec<(&'static str, Vec<Route>)> {
         ("/api/stripe", payments::routes()),
         ("/api/paypal", payments::paypal_routes()),
         ("/api/payment", payments::attention::routes()),
+        ("/api/sandbox", payments::sandbox::routes()),
         ("/api/coupan", coupons::routes()),
         ("/api/conversation", conversations::routes()),
         ("/api/messages", messages::routes()),

@@ -28,7 +28,7 @@ pub struct Server {
     handle: ServerHandle,
     task: JoinHandle<std::io::Result<()>>,
     app: Arc<App>,
-    workers: [JoinHandle<()>; 4],
+    workers: [JoinHandle<()>; 5],
     quit: CancellationToken,
 }
 
@@ -37,6 +37,7 @@ const GRACE: Duration = Duration::from_secs(20);
 
 /// Starts serving on a bound listener, and with it what it does unasked: the outbox and the watch.
 pub fn serve(app: App, listener: TcpListener) -> std::io::Result<Server> {
+    let address = listener.local_addr()?;
     let data = web::Data::new(app);
     let app = data.clone().into_inner();
     let server = HttpServer::new(move || {
@@ -61,6 +62,7 @@ pub fn serve(app: App, listener: TcpListener) -> std::io::Result<Server> {
         tokio::spawn(outbox::work(Arc::clone(&app), quit.clone())),
         tokio::spawn(dead_letters::measure(Arc::clone(&app), quit.clone())),
         tokio::spawn(payments::inbox::work(Arc::clone(&app), quit.clone())),
+        tokio::spawn(payments::sandbox::work(Arc::clone(&app), address, quit.clone())),
         tokio::spawn(watch::keep(Arc::clone(&app), quit.clone())),
     ];
     Ok(Server { handle, task, app, workers, quit })

@@ -202,6 +202,8 @@ pub struct Gateways {
     stripe: Option<Arc<dyn Gateway>>,
     /// PayPal.
     paypal: Option<Arc<dyn Gateway>>,
+    /// Those of the two that take no money.
+    sandboxes: Vec<Arc<Sandbox>>,
 }
 
 const NO_CARDS: Refusal = Refusal::new(
@@ -227,24 +229,27 @@ impl Gateways {
     /// stand-in that takes no money must not pass for a payment: there only cash on delivery is left.
     pub fn from_config(config: &Config, db: &Db, clock: &Clock) -> anyhow::Result<Self> {
         let limits = config.gateway_limits;
-        let sandbox = |name| -> Option<Arc<dyn Gateway>> {
+        let mut sandboxes = Vec::new();
+        let mut sandbox = |name| -> Option<Arc<dyn Gateway>> {
             if config.is_production() {
                 return None;
             }
-            Some(Arc::new(Guarded::new(Sandbox::new(name, db.clone(), clock.clone()), limits)))
+            let sandbox = Arc::new(Sandbox::new(name, db.clone(), clock.clone()));
+            sandboxes.push(Arc::clone(&sandbox));
+            Some(Arc::new(Guarded::new(sandbox, limits)))
         };
         let stripe: Option<Arc<dyn Gateway>> = match &config.stripe {
-            Some(keys) => Some(Arc::new(Guarded::new(Stripe::new(keys)?, limits))),
+            Some(keys) => Some(Arc::new(Guarded::new(Arc::new(Stripe::new(keys)?), limits))),
             None => sandbox("stripe"),
         };
         let paypal: Option<Arc<dyn Gateway>> = match &config.paypal {
             Some(keys) => {
                 let paypal = Paypal::new(keys, &config.currency, clock.clone())?;
-                Some(Arc::new(Guarded::new(paypal, limits)))
+                Some(Arc::new(Guarded::new(Arc::new(paypal), limits)))
             }
             None => sandbox("paypal"),
         };
-        Ok(Self { stripe, paypal })
+        Ok(Self { stripe, paypal, sandboxes })
     }
 
     /// The card gateway, or the refusal that says there is none.
@@ -266,6 +271,11 @@ impl Gateways {
     pub fn named(&self, name: &str) -> Result<&dyn Gateway, GatewayRefusal> {
         let unknown = || GatewayRefusal::Refused(format!("no gateway named {name} is set up"));
         self.all().find(|gateway| gateway.name() == name).ok_or_else(unknown)
+    }
+
+    /// A gateway that can be told what to do, if it is one that takes no money.
+    pub(super) fn sandbox(&self, name: &str) -> Option<&Arc<Sandbox>> {
+        self.sandboxes.iter().find(|sandbox| sandbox.name() == name)
     }
 
     /// For the start-up banner.

@@ -3,7 +3,7 @@
 //! a circuit that spares everybody the wait once it is known that nobody answers.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -18,7 +18,7 @@ use super::gateway::{
 
 /// A gateway behind its limits.
 pub(super) struct Guarded {
-    inner: Box<dyn Gateway>,
+    inner: Arc<dyn Gateway>,
     limits: GatewayLimits,
     /// For calls that somebody here makes.
     places: Semaphore,
@@ -79,9 +79,9 @@ impl Call {
 }
 
 impl Guarded {
-    pub(super) fn new(inner: impl Gateway + 'static, limits: GatewayLimits) -> Self {
+    pub(super) fn new(inner: Arc<dyn Gateway>, limits: GatewayLimits) -> Self {
         let guarded = Self {
-            inner: Box::new(inner),
+            inner,
             limits,
             places: Semaphore::new(limits.calls),
             webhooks: Semaphore::new(limits.webhooks),

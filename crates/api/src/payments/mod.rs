@@ -11,7 +11,7 @@ pub(crate) mod inbox;
 mod letters;
 mod paypal;
 pub mod reconcile;
-mod sandbox;
+pub(crate) mod sandbox;
 pub(crate) mod settle;
 mod signature;
 mod standing;

@@ -60,6 +60,12 @@ pub(super) fn mac(text: &str, secret: &str) -> String {
     hex(&keyed(secret).chain_update(text).finalize().into_bytes())
 }
 
+/// Whether that is the HMAC of the text.
+pub(super) fn is_mac(text: &str, secret: &str, hex: &str) -> bool {
+    let wanted = keyed(secret).chain_update(text);
+    !secret.is_empty() && bytes(hex).is_some_and(|mac| wanted.verify_slice(&mac).is_ok())
+}
+
 fn signer(secret: &str, seconds: i64, body: &[u8]) -> Hmac<Sha256> {
     keyed(secret).chain_update(format!("{seconds}.")).chain_update(body)
 }
@@ -118,6 +124,9 @@ mod tests {
         // RFC 4231, test case 2.
         let expected = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
         assert_eq!(mac("what do ya want for nothing?", "Jefe"), expected);
+        assert!(is_mac("what do ya want for nothing?", "Jefe", expected));
+        assert!(!is_mac("what do ya want for nothing!", "Jefe", expected));
+        assert!(!is_mac("", "Jefe", "") && !is_mac("", "", &mac("", "")));
         let by_hand = mac(&format!("12.{}", String::from_utf8_lossy(BODY)), "whsec_one");
         assert_eq!(checked(&format!("t=12,v1={by_hand},v0=00"), 12), Ok(()));
     }

@@ -8,6 +8,8 @@ mod client;
 mod events;
 mod wire;
 
+pub(super) use events::read_plain;
+
 use shared::{
     auth::digest,
     clock::{Clock, Timestamp, iso, plus},

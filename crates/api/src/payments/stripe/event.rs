@@ -22,7 +22,7 @@ struct Event {
 }
 
 /// Reads the body of a webhook; none if it is no event at all.
-pub(super) fn read(body: &[u8], came: Timestamp) -> Option<Notice> {
+pub(in crate::payments) fn read(body: &[u8], came: Timestamp) -> Option<Notice> {
     let event: Event = serde_json::from_slice(body).ok()?;
     Some(Notice {
         fact: fact(&event.kind, &event.data["object"]),

@@ -5,6 +5,8 @@
 mod answer;
 mod event;
 
+pub(super) use event::read as read_event;
+
 use std::{collections::HashMap, time::Duration};
 
 use ::stripe::{Client, ClientBuilder, IdempotencyKey, RequestStrategy, StripeError, StripeRequest as _};
