@@ -15,6 +15,7 @@ pub mod legacy;
 pub mod mail;
 pub mod market;
 pub mod mongo;
+pub mod paypal;
 pub mod people;
 pub mod picture;
 pub mod redis;
