@@ -47,7 +47,10 @@ async fn holds(mut command: Command, end: &str) {
 }
 
 /// Sees to it that the packages that are asked for are there, in a directory of their own.
-async fn with_packages(directory: &Path) {
+pub async fn with_packages(directory: &Path) {
+    // Two tests that install at once would spoil each other's work.
+    static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+    let _turn = TURN.lock().await;
     let wanted = std::fs::read_to_string(directory.join("requirements.txt")).unwrap();
     let marker = directory.join("packages/installed.txt");
     if std::fs::read_to_string(&marker).is_ok_and(|installed| installed == wanted) {

@@ -29,7 +29,7 @@ fn granted() -> Value {
 }
 
 /// Asks and is granted; gives the order as it is then.
-async fn refund(buyer: &Buyer, seller: &Seller, order: &Value, items: &[(&Value, i64)]) -> Value {
+pub async fn refund(buyer: &Buyer, seller: &Seller, order: &Value, items: &[(&Value, i64)]) -> Value {
     buyer.put(&ask_path(order)).json(&of(items)).await.expect(200);
     seller.put(&grant_path(order)).json(&granted()).await.expect(200);
     buyer.get(&format!("/api/order/get-order/{}", id(order))).await.expect(200)["order"].clone()

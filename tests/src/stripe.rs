@@ -146,6 +146,11 @@ impl Stripe {
         books.event(kind, object)
     }
 
+    /// Makes a field of an intent another, as only somebody at Stripe could.
+    pub fn alter(&self, intent: &str, field: &str, value: Value) {
+        self.books.lock().unwrap().intent(intent)[field] = value;
+    }
+
     /// An intent that somebody begins in the same account, but not through Souk.
     pub fn begin_elsewhere(&self, amount: i64, currency: &str) -> String {
         let mut books = self.books.lock().unwrap();
