@@ -45,4 +45,5 @@ mod settings;
 mod shops;
 mod stripe;
 mod users;
+mod webhooks;
 mod withdrawals;

@@ -34,4 +34,4 @@ pub use admin::appoint as appoint_administrator;
 pub use payments::reconcile;
 pub use server::{Server, serve};
 pub use state::App;
-pub use watch::expire_unpaid;
+pub use watch::{expire_unpaid, look_after_payments};

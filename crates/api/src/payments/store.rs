@@ -64,7 +64,8 @@ pub(crate) async fn claim(
     let matched = db.update_all(session, Payment::COLLECTION, updates).await?;
     // What was told of them before may mean something to the orders.
     let ids: Vec<&str> = used.iter().map(|payment| payment.id.as_str()).collect();
-    let again = doc! { "$set": { "applied": false } };
+    let Some(now) = used.iter().map(|payment| payment.at).max() else { return Ok(true) };
+    let again = doc! { "$set": { "applied": false, "dueAt": now, "attempts": 0 } };
     let told = doc! { "payment": { "$in": ids }, "fact": { "$ne": null } };
     db.of::<WebhookEvent>().update_many(told, again).session(session).await?;
     Ok(usize::try_from(matched) == Ok(used.len()))
