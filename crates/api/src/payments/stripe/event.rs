@@ -25,7 +25,7 @@ struct Event {
 pub(in crate::payments) fn read(body: &[u8], came: Timestamp) -> Option<Notice> {
     let event: Event = serde_json::from_slice(body).ok()?;
     Some(Notice {
-        fact: fact(&event.kind, &event.data["object"]),
+        fact: fact(&event.kind, field(&event.data, "object")),
         at: event.created.as_i64().map_or(came, at),
         id: event.id,
         kind: event.kind,
@@ -34,11 +34,12 @@ pub(in crate::payments) fn read(body: &[u8], came: Timestamp) -> Option<Notice> 
 
 /// Which payment the event is about, and what it says of it.
 fn fact(kind: &str, object: &Value) -> Option<(String, PaymentFact)> {
-    let text = |name: &str| object[name].as_str().map(str::to_owned);
-    let minor = |name: &str| object[name].as_i64().filter(|minor| *minor >= 0);
-    let metadata = |name: &str| object["metadata"][name].as_str().map(str::to_owned);
+    let text = |name: &str| field(object, name).as_str().map(str::to_owned);
+    let minor = |name: &str| field(object, name).as_i64().filter(|minor| *minor >= 0);
+    let metadata = |name: &str| field(field(object, "metadata"), name).as_str().map(str::to_owned);
     // The intent's id, or the intent itself where the account has it so.
-    let payment = || object["payment_intent"].as_str().or_else(|| object["payment_intent"]["id"].as_str());
+    let intent = field(object, "payment_intent");
+    let payment = || intent.as_str().or_else(|| field(intent, "id").as_str());
     let fact = match kind {
         "payment_intent.succeeded" => PaymentFact::Succeeded {
             minor: minor("amount_received").or_else(|| minor("amount"))?,
@@ -47,13 +48,13 @@ fn fact(kind: &str, object: &Value) -> Option<(String, PaymentFact)> {
             payer: None,
         },
         "payment_intent.payment_failed" => {
-            let why = object["last_payment_error"]["message"].as_str();
+            let why = field(field(object, "last_payment_error"), "message").as_str();
             PaymentFact::Failed { why: why.unwrap_or("the card was declined").to_owned() }
         }
         "payment_intent.canceled" => PaymentFact::Cancelled,
         "refund.created" | "refund.updated" | "refund.failed" | "charge.refund.updated" => {
             let (refund, minor) = (text("id")?, minor("amount")?);
-            match object["status"].as_str()? {
+            match field(object, "status").as_str()? {
                 "failed" | "canceled" => PaymentFact::ReturnFailed { refund, minor },
                 // The last one: the payer has to tell where the money may go.
                 "succeeded" | "pending" | "requires_action" => {
@@ -71,7 +72,7 @@ fn fact(kind: &str, object: &Value) -> Option<(String, PaymentFact)> {
             dispute: text("id")?,
             minor: minor("amount")?,
             reason: text("reason").unwrap_or_default(),
-            state: match object["status"].as_str()? {
+            state: match field(object, "status").as_str()? {
                 "won" | "warning_closed" | "prevented" => DisputeState::Won,
                 "lost" => DisputeState::Lost,
                 _ => DisputeState::Open,
@@ -81,6 +82,11 @@ fn fact(kind: &str, object: &Value) -> Option<(String, PaymentFact)> {
     };
     let id = if kind.starts_with("payment_intent.") { text("id")? } else { payment()?.to_owned() };
     Some((id, fact))
+}
+
+/// Null if there is none.
+fn field<'v>(object: &'v Value, name: &str) -> &'v Value {
+    object.get(name).unwrap_or(&Value::Null)
 }
 
 #[cfg(test)]
