@@ -113,7 +113,7 @@ async fn money_that_nobody_claims_goes_back_once_however_often_it_is_decided() {
     let mut order = in_cash(&[(&cup, 1)]);
     order["totalPrice"] = json!(11);
     order["paymentInfo"] = json!({ "type": "Credit Card", "id": id });
-    ann.post("/api/order/create-order").json(&order).await.refused(409, "payment_used");
+    ann.post("/api/order/create-order").json(&order).await.refused(409, "payment_not_verified");
     app.assert_books_balance().await;
 }
 
@@ -139,7 +139,8 @@ async fn of_return_and_keep_and_a_checkout_at_once_one_wins() {
             assert_ne!(returned.status, 200, "{round}: it was used and returned");
             assert_eq!((payment.returns.len(), payment.orders.len()), (0, 1));
         } else {
-            ordered.refused(409, "payment_used");
+            // It is used up, or has been returned already.
+            assert_eq!(ordered.status, 409, "{}", ordered.text());
             assert_eq!(returned.status, 200, "{round}: nobody used it");
             assert_eq!((payment.returns.len(), payment.orders.len()), (1, 0));
             app.await_returned(&id, 1100).await;
@@ -287,4 +288,132 @@ async fn refunds_that_were_given_up_are_counted() {
     }
     let given_up = root.get(LIST).await.expect(200)["refundsGivenUp"].clone();
     assert_eq!(given_up, json!({ "count": 2, "command": "souk outbox" }));
+}
+
+#[tokio::test]
+async fn a_refund_that_fails_after_it_was_decided_needs_attention_again() {
+    let app = TestApp::start().await;
+    let (ann, root) = tokio::join!(app.buyer("ann"), app.admin("root"));
+    let id = unclaimed(&app, &ann, 1000).await;
+    settle(&root, &id, "return").await.expect(200);
+    app.await_returned(&id, 1000).await;
+    let why = doc! { "$set": { "attention": "return_failed" } };
+    app.db.of::<Payment>().update_one(doc! { "_id": &id }, why).await.unwrap();
+    let listed = root.get(LIST).await.expect(200);
+    assert_eq!(listed["payments"][0]["why"], "return_failed");
+    settle(&root, &id, "return").await.refused(409, "payment_returned");
+    settle(&root, &id, "keep").await.expect(200);
+    assert_eq!(root.get(LIST).await.expect(200)["payments"], json!([]));
+}
+
+async fn verify(admin: &Buyer, order: &Value, capture: &str) -> tests::Answer {
+    let path = format!("/api/payment/verify-claim/{}", order["checkoutId"].as_str().unwrap());
+    admin.put(&path).json(&json!({ "capture": capture })).await
+}
+
+#[tokio::test]
+async fn on_an_administrators_word_a_claim_counts_as_paid_and_its_shops_are_credited_once() {
+    let app = TestApp::start().await;
+    let (ann, root, eva) = tokio::join!(app.buyer("ann"), app.admin("root"), app.admin("eva"));
+    let (bob, eve, cup, pot) = shops(&app).await;
+    let orders = claim(&ann, &[(&cup, 1), (&pot, 1)], 33.0).await;
+    for (seller, order) in [(&bob, "bob"), (&eve, "eve")] {
+        let own = orders.iter().find(|one| one["shopId"] == json!(seller.id.hex())).unwrap();
+        if order == "bob" {
+            seller.set_status(own["_id"].as_str().unwrap(), "Delivered").await;
+        } else {
+            seller
+                .put(&format!("/api/order/cancel-order/{}", own["_id"].as_str().unwrap()))
+                .await
+                .expect(200);
+        }
+    }
+    assert_eq!(app.balance(&bob).await, 0);
+    let node = app.another_node().await;
+    let elsewhere = Browser::new(&node.base);
+    let path = format!("/api/payment/verify-claim/{}", orders[0]["checkoutId"].as_str().unwrap());
+    let body = json!({ "capture": "3C679366HH908993F" });
+    let calls = (0..8).map(|n| match n % 2 {
+        0 => root.put(&path).json(&body).into_future(),
+        _ => elsewhere.put(&path).bearer(&eva.token).json(&body).into_future(),
+    });
+    for answer in join_all(calls).await {
+        assert_eq!(answer.expect(200)["payment"]["_id"], "3C679366HH908993F");
+    }
+    assert_eq!(app.balance(&bob).await, 990);
+    let payment = record(&app, "3C679366HH908993F").await;
+    assert!([root.id.hex(), eva.id.hex()].contains(payment.settled_by.as_ref().unwrap()));
+    // What was called off while nobody knew of the money goes back.
+    assert_eq!(payment.returns.iter().map(|asked| asked.minor).collect::<Vec<_>>(), [2200]);
+    verify(&root, &orders[0], "ANOTHER").await.refused(409, "already_verified");
+    app.clock.advance(2 * DAY);
+    assert_eq!(root.get(LIST).await.expect(200)["claims"], json!([]));
+    app.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn a_payment_verifies_one_checkout() {
+    let app = TestApp::start().await;
+    let (ann, root) = tokio::join!(app.buyer("ann"), app.admin("root"));
+    let (_, _, cup, pot) = shops(&app).await;
+    let first = claim(&ann, &[(&cup, 1)], 11.0).await.remove(0);
+    let second = claim(&ann, &[(&cup, 2)], 22.0).await.remove(0);
+    let third = claim(&ann, &[(&pot, 1)], 22.0).await.remove(0);
+    // Two at once name the same payment for different checkouts.
+    let (one, other) = tokio::join!(verify(&root, &second, "CAPTURE1"), verify(&root, &third, "CAPTURE1"));
+    let (won, lost) = if one.status == 200 { (one, other) } else { (other, one) };
+    won.expect(200);
+    lost.refused(409, "payment_used");
+    verify(&root, &first, "CAPTURE1").await.refused(409, "payment_used");
+    app.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn only_administrators_verify_and_only_what_claims_to_be_paid() {
+    let app = TestApp::start().await;
+    let (ann, root) = tokio::join!(app.buyer("ann"), app.admin("root"));
+    let (bob, _, cup, _) = shops(&app).await;
+    let order = claim(&ann, &[(&cup, 1)], 11.0).await.remove(0);
+    let path = format!("/api/payment/verify-claim/{}", order["checkoutId"].as_str().unwrap());
+    let body = json!({ "capture": "CAPTURE1" });
+    app.browser().put(&path).json(&body).await.refused(401, "unauthenticated");
+    for stranger in [&ann.browser, &bob.browser] {
+        stranger.put(&path).json(&body).await.refused(403, "admins_only");
+    }
+    for bad in
+        [json!({}), json!({ "capture": "" }), json!({ "capture": "a b" }), json!({ "capture": "../x" })]
+    {
+        root.put(&path).json(&bad).await.refused(400, "invalid_input");
+    }
+    let in_cash = ann.order(&[(&cup, 2)]).await.remove(0);
+    verify(&root, &in_cash, "CAPTURE1").await.refused(404, "claim_not_found");
+    let nothing = format!("/api/payment/verify-claim/{}", Id::<()>::new());
+    root.put(&nothing).json(&body).await.refused(404, "claim_not_found");
+    assert_eq!(app.db.of::<Payment>().count_documents(doc! {}).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn what_paypal_knows_of_a_payment_has_to_fit() {
+    let app = TestApp::start().await;
+    let (ann, root) = tokio::join!(app.buyer("ann"), app.admin("root"));
+    let (bob, _, cup, _) = shops(&app).await;
+    let order = claim(&ann, &[(&cup, 1)], 11.0).await.remove(0);
+    bob.set_status(order["_id"].as_str().unwrap(), "Delivered").await;
+    let pay = async |amount: &str| {
+        let paid = json!({ "pay": amount, "payer": "SOMEBODYELSE" });
+        let told = root.post("/api/sandbox/paypal").json(&paid).await.expect(200);
+        told["payment"].as_str().unwrap().to_owned()
+    };
+    verify(&root, &order, &pay("11.01").await).await.refused(409, "payment_does_not_fit");
+    let returned = pay("11.00").await;
+    let back = json!({ "payment": returned, "then": "refund" });
+    root.post("/api/sandbox/paypal").json(&back).await.expect(200);
+    verify(&root, &order, &returned).await.refused(409, "payment_not_succeeded");
+    assert_eq!(app.balance(&bob).await, 0);
+    let capture = pay("11.00").await;
+    let verified = verify(&root, &order, &capture).await.expect(200);
+    assert_eq!(verified["payment"]["payer"], "SOMEBODYELSE");
+    assert_eq!(verified["payment"]["settledBy"], json!(root.id.hex()));
+    assert_eq!(app.balance(&bob).await, 990);
+    app.assert_books_balance().await;
 }

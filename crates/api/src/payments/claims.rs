@@ -160,7 +160,7 @@ pub(crate) async fn match_all(app: &App) -> Result<()> {
     Ok(())
 }
 
-/// An administrator says which payment a checkout's claim is about. `payment` is not in use.
+/// An administrator (`settled_by`) says which payment a checkout's claim is about. `payment` is not in use.
 ///
 /// None if there is no such claim: no such checkout, or it is verified already.
 pub(crate) async fn verify(app: &App, checkout: &str, payment: Payment) -> Result<Option<Vec<Order>>> {
@@ -185,7 +185,12 @@ pub(crate) async fn verify(app: &App, checkout: &str, payment: Payment) -> Resul
                     Some(known) if known.checkout_id.is_some() => {
                         return Err(super::wire::PAYMENT_TAKEN.into());
                     }
-                    Some(_) => {}
+                    Some(_) => {
+                        let set = doc! { "settledBy": &payment.settled_by, "settledAt": payment.settled_at };
+                        let this = doc! { "_id": &payment.id };
+                        let payments = db.of::<Payment>();
+                        payments.update_one(this, doc! { "$set": set }).session(&mut *session).await?;
+                    }
                     None => store::insert(&db, session, std::slice::from_ref(&payment)).await?,
                 }
                 prove(&db, &outbox, session, &claim, &payment, rates, now).await?;

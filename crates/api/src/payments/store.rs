@@ -6,7 +6,7 @@ use mongodb::ClientSession;
 use shared::{
     clock::Timestamp,
     db::{Db, duplicate_key},
-    model::{OutboxJob, Payment, Return, Stored as _, WebhookEvent},
+    model::{Order, OutboxJob, Payment, Return, Stored as _, WebhookEvent},
     money::Money,
 };
 
@@ -94,6 +94,12 @@ pub(crate) async fn ask_return(
 /// One payment.
 pub(crate) async fn one(db: &Db, id: &str) -> mongodb::error::Result<Option<Payment>> {
     db.of::<Payment>().find_one(doc! { "_id": id }).await
+}
+
+/// The payment that some of these orders are paid with.
+pub(crate) async fn of_orders(db: &Db, orders: &[Order]) -> mongodb::error::Result<Option<Payment>> {
+    let ids: Vec<Bson> = orders.iter().map(|order| Bson::from(order.id)).collect();
+    db.of::<Payment>().find_one(doc! { "orders": { "$in": ids } }).await
 }
 
 /// Takes down that the gateway has returned what it was asked to.

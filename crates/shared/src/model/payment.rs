@@ -51,6 +51,9 @@ pub struct Payment {
     /// When.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled_at: Option<Timestamp>,
+    /// What it was about: the same needs no attention again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled_why: Option<Attention>,
     /// And what there was to say about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settled_note: Option<String>,
@@ -270,6 +273,7 @@ impl Payment {
             settled_by: None,
             settled_as: None,
             settled_at: None,
+            settled_why: None,
             settled_note: None,
             version: 0,
         }

@@ -1,5 +1,8 @@
 use actix_web::{HttpResponse, web};
-use shared::{clock::plus, model::Settled};
+use shared::{
+    clock::plus,
+    model::{Order, Payment, Settled},
+};
 use tracing::info;
 
 use super::{
@@ -11,11 +14,14 @@ use crate::{
     error::{Error, Result},
     extract::{Json, Query},
     identity::Admin,
+    payments::{GatewayPayment, PaymentState, claims, store as payments},
     state::State,
 };
 
 /// A note is something to read, not a letter.
 const LONGEST_NOTE: usize = 500;
+/// Longer than any id of PayPal's.
+const LONGEST_CAPTURE: usize = 100;
 
 /// `GET /api/payment/needing-attention`: what waits for an administrator, payments before claims, the oldest
 /// first.
@@ -84,6 +90,76 @@ pub(super) async fn settle(
         );
     }
     Ok(HttpResponse::Ok().json(wire::settled(payment, changed)))
+}
+
+/// `PUT /api/payment/verify-claim/{checkoutId}`: an administrator says which PayPal payment paid for a checkout.
+///
+/// What PayPal knows of it must fit. A payment to an account that is not connected here PayPal does not tell us of:
+/// then the administrator's word counts, and it is kept who gave it.
+pub(super) async fn verify_claim(
+    admin: Admin,
+    checkout: web::Path<String>,
+    body: Json<wire::Verification>,
+    state: State,
+) -> Result<HttpResponse> {
+    let capture = account_rules::line(body.capture.as_deref(), LONGEST_CAPTURE, wire::CAPTURE)
+        .map_err(|why| Error::field("capture", why))?;
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if capture.is_empty() || !capture.chars().all(is_plain) {
+        return Err(Error::field("capture", wire::CAPTURE));
+    }
+    let orders = store::of_checkout(&state.db, &checkout).await?;
+    let by_paypal = |order: &Order| {
+        order.payment.as_ref().is_some_and(|payment| payment.kind.as_deref() == Some("Paypal"))
+    };
+    if orders.is_empty() || !orders.iter().all(by_paypal) {
+        return Err(wire::NO_CLAIM.into());
+    }
+    let now = state.clock.now();
+    let known = match state.gateways.paypal() {
+        Ok(gateway) => gateway.look_up(&capture).await?,
+        Err(_) => None,
+    };
+    let by_word = known.is_none();
+    let payment = match known {
+        Some(known) => {
+            fits(&known, &state.config.currency)?;
+            known.record("paypal", now)
+        }
+        None => Payment {
+            currency: Some(state.config.currency.clone()),
+            payer: orders.first().and_then(|order| order.payment.as_ref()?.id.clone()),
+            ..Payment::new(capture, "paypal".to_owned(), orders.iter().map(|order| order.total).sum(), now)
+        },
+    };
+    let payment = Payment { settled_by: Some(admin.user.hex()), settled_at: Some(now), ..payment };
+    let id = payment.id.clone();
+    let changed = match claims::verify(&state, &checkout, payment.clone()).await {
+        // Taken down by somebody else in this very moment.
+        Err(error) if error.violates("_id_") => claims::verify(&state, &checkout, payment).await?,
+        outcome => outcome?,
+    }
+    .is_some();
+    let used = payments::of_orders(&state.db, &orders).await?.ok_or(wire::NO_CLAIM)?;
+    if used.id != id {
+        return Err(wire::verified_otherwise(&used.id).into());
+    }
+    if changed {
+        let (checkout, admin) = (checkout.as_str(), admin.user.hex());
+        info!(checkout, payment = id, admin, by_word, "an administrator verified a payment by PayPal");
+    }
+    Ok(HttpResponse::Ok().json(wire::verified(used, by_word, changed)))
+}
+
+/// Whether the gateway has taken the money, and in our currency.
+fn fits(payment: &GatewayPayment, currency: &str) -> Result<()> {
+    let why = match &payment.state {
+        PaymentState::Succeeded if payment.currency == currency => return Ok(()),
+        PaymentState::Succeeded => format!("Payment {} is in {}", payment.id, payment.currency),
+        PaymentState::Waiting(why) => format!("Payment {} has not succeeded yet: {why}", payment.id),
+        PaymentState::Failed(why) => format!("Payment {} failed: {why}", payment.id),
+    };
+    Err(wire::NOT_PAID.saying(why).into())
 }
 
 fn note(text: Option<&str>) -> Result<Option<String>> {

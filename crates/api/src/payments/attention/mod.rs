@@ -9,5 +9,9 @@ mod wire;
 use crate::routes::{Route, get, put};
 
 pub(crate) fn routes() -> Vec<Route> {
-    vec![get("/needing-attention", handlers::list), put("/settle/{id}", handlers::settle)]
+    vec![
+        get("/needing-attention", handlers::list),
+        put("/settle/{id}", handlers::settle),
+        put("/verify-claim/{checkoutId}", handlers::verify_claim),
+    ]
 }

@@ -15,15 +15,17 @@ pub(super) enum Refused {
     GoesBack,
 }
 
-/// Whether a decision changes anything; the one that was taken before does not.
+/// Whether a decision changes anything; the one that was taken before does not, unless something else has come
+/// up since.
 pub(super) fn decides(payment: &Payment, decision: Settled) -> Result<bool, Refused> {
-    match payment.settled_as {
-        Some(before) if before == decision => return Ok(false),
-        Some(before) => return Err(Refused::Settled(before)),
-        None => {}
+    if payment.attention.is_none() {
+        return match payment.settled_as {
+            Some(before) if before == decision => Ok(false),
+            Some(before) => Err(Refused::Settled(before)),
+            None => Err(Refused::NothingToDecide),
+        };
     }
     match (decision, payment.checkout_id.as_deref()) {
-        _ if payment.attention.is_none() => Err(Refused::NothingToDecide),
         (Settled::Keep, _) | (Settled::Return, None) => Ok(true),
         (Settled::Return, Some("")) => Err(Refused::GoesBack),
         (Settled::Return, Some(_)) => Err(Refused::Used),
@@ -63,6 +65,11 @@ mod tests {
             assert_eq!(decides(&settled, other), Err(Refused::Settled(first)));
             let calm = Payment { attention: None, ..payment(None) };
             assert_eq!(decides(&calm, first), Err(Refused::NothingToDecide));
+            // The refund that was decided failed at the gateway.
+            let why = Some(Attention::ReturnFailed);
+            let again = Payment { attention: why, checkout_id: Some(String::new()), ..settled };
+            assert_eq!(decides(&again, Settled::Keep), Ok(true));
+            assert_eq!(decides(&again, Settled::Return), Err(Refused::GoesBack));
         }
     }
 }

@@ -1,4 +1,4 @@
-use bson::{Document, doc};
+use bson::{Bson, Document, doc};
 use futures_util::TryStreamExt as _;
 use mongodb::{ClientSession, options::ReturnDocument};
 use shared::{
@@ -24,7 +24,7 @@ pub(super) async fn payments(
     after: Option<&Cursor>,
     limit: i64,
 ) -> mongodb::error::Result<Vec<Payment>> {
-    let mut filter = doc! { "attention": { "$exists": true }, "settledBy": { "$exists": false } };
+    let mut filter = doc! { "attention": { "$exists": true } };
     if let Some(Cursor { at, id, .. }) = after {
         filter.insert("$or", vec![doc! { "at": { "$gt": at } }, doc! { "at": at, "_id": { "$gt": id } }]);
     }
@@ -87,6 +87,12 @@ pub(super) async fn claims(
     Ok(claims)
 }
 
+/// The orders of a checkout.
+pub(super) async fn of_checkout(db: &Db, checkout: &str) -> mongodb::error::Result<Vec<Order>> {
+    let orders = db.of::<Order>();
+    orders.find(doc! { "checkoutId": checkout }).sort(doc! { "_id": 1 }).await?.try_collect().await
+}
+
 /// How many refunds the outbox has given up.
 pub(super) async fn refunds_given_up(db: &Db) -> mongodb::error::Result<u64> {
     db.of::<Job>().count_documents(doc! { "dead": true, "job.kind": "refund" }).await
@@ -128,21 +134,24 @@ async fn settle_once(
     if !rules::decides(&payment, decision).map_err(wire::refused)? {
         return Ok((payment, false));
     }
-    let mut unsettled = doc! { "_id": &id, "settledBy": { "$exists": false } };
-    let settled_as = bson::serialize_to_bson(&decision).map_err(anyhow::Error::from)?;
-    let mut set = doc! { "settledBy": admin.hex(), "settledAs": settled_as, "settledAt": now };
+    let text = |value: &Settled| bson::serialize_to_bson(value).map_err(anyhow::Error::from);
+    let why = bson::serialize_to_bson(&payment.attention).map_err(anyhow::Error::from)?;
+    let mut unsettled = doc! { "_id": &id, "attention": &why };
+    let mut set = doc! {
+        "settledBy": admin.hex(), "settledAs": text(&decision)?, "settledAt": now, "settledWhy": why,
+    };
     if let Some(note) = note {
         set.insert("settledNote", note);
     }
     if decision == Settled::Return {
         // Used for nothing: no checkout can have it any more.
-        unsettled.insert("checkoutId", doc! { "$exists": false });
+        unsettled.insert("checkoutId", Bson::Null);
         set.insert("checkoutId", "");
         set.insert("at", now);
         let key = format!("unserved:{id}");
         payments::ask_return(db, session, outbox, &id, payment.amount(), key, now).await?;
     }
-    let update = doc! { "$set": set, "$inc": { "version": 1_i64 } };
+    let update = doc! { "$set": set, "$unset": { "attention": "" }, "$inc": { "version": 1_i64 } };
     let settled = collection
         .find_one_and_update(unsettled, update)
         .return_document(ReturnDocument::After)

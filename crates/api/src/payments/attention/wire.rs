@@ -15,6 +15,12 @@ pub(super) struct Settlement {
     pub note: Option<String>,
 }
 
+/// `PUT /api/payment/verify-claim/{checkoutId}`
+#[derive(Deserialize)]
+pub(super) struct Verification {
+    pub capture: Option<String>,
+}
+
 /// A payment as administrators see it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -57,9 +63,9 @@ impl From<Payment> for PaymentReply {
         let returned = payment.returns.iter().map(|one| Money::from_minor(one.minor)).sum();
         Self {
             amount: payment.amount(),
-            returnable: payment.checkout_id.is_none() && payment.settled_by.is_none(),
-            message: payment.attention.map(in_words),
-            why: payment.attention,
+            returnable: payment.checkout_id.is_none() && payment.attention.is_some(),
+            message: payment.attention.or(payment.settled_why).map(in_words),
+            why: payment.attention.or(payment.settled_why),
             at: iso(payment.at),
             paid_at: payment.paid_at.map(iso),
             orders: payment.orders.iter().map(|id| id.hex()).collect(),
@@ -185,6 +191,18 @@ pub(super) fn settled(payment: Payment, changed: bool) -> SettledReply {
     SettledReply { success: true, message, payment: payment.into() }
 }
 
+/// What became of a claim.
+pub(super) fn verified(payment: Payment, by_word: bool, changed: bool) -> SettledReply {
+    let message = if !changed {
+        "Nothing to do: this was verified before"
+    } else if by_word {
+        "The checkout counts as paid, on your word: the connected PayPal account does not know the payment"
+    } else {
+        "The checkout is paid with this payment"
+    };
+    SettledReply { success: true, message: message.to_owned(), payment: payment.into() }
+}
+
 /// Where a page of the list begins: payments first, then claims, each from the oldest on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Cursor {
@@ -223,6 +241,22 @@ impl Cursor {
 pub(super) const DECISIONS: &str = "must be return or keep";
 pub(super) const NOTE: &str = "must be one line of at most 500 characters";
 pub(super) const CURSOR: &str = "must be the nextCursor of the page before";
+
+pub(super) const CAPTURE: &str = "must be the id of a PayPal order or capture";
+
+pub(super) const NO_CLAIM: Refusal = Refusal::not_found(
+    "claim_not_found",
+    "There is no such checkout whose buyer says to have paid by PayPal",
+);
+const VERIFIED: Refusal =
+    Refusal::conflict("already_verified", "This checkout was verified with another payment before");
+pub(super) const NOT_PAID: Refusal =
+    Refusal::conflict("payment_not_succeeded", "PayPal has not taken this money");
+
+/// Names the payment that it was.
+pub(super) fn verified_otherwise(payment: &str) -> Refusal {
+    VERIFIED.saying(format!("This checkout was verified with another payment before: {payment}"))
+}
 
 pub(super) const NOT_FOUND: Refusal =
     Refusal::not_found("payment_not_found", "There is no such payment in our books");
