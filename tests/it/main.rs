@@ -37,6 +37,7 @@ mod orders;
 mod payments_admin;
 mod products;
 mod realtime;
+mod reconcile;
 mod refunds;
 mod replay;
 mod reviews;
