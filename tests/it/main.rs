@@ -4,6 +4,7 @@ mod admin;
 mod balance;
 mod books;
 mod chat;
+mod claims;
 mod client_quirks;
 mod clients;
 mod compat;

@@ -7,7 +7,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
 use tests::{Buyer, Seller, TestApp, people::in_cash, stripe::Stripe};
 
-fn id(document: &Value) -> &str {
+pub fn id(document: &Value) -> &str {
     document["_id"].as_str().unwrap()
 }
 
@@ -35,12 +35,12 @@ async fn order(buyer: &Buyer, cart: &[(&Value, i64)], intent: &str) -> Vec<Value
     answer["orders"].as_array().unwrap().clone()
 }
 
-async fn shown(buyer: &Buyer, order: &Value) -> Value {
+pub async fn shown(buyer: &Buyer, order: &Value) -> Value {
     buyer.get(&format!("/api/order/get-order/{}", id(order))).await.expect(200)["order"].clone()
 }
 
 /// Waits until everything that was told has been applied, and all mails are out.
-async fn await_applied(app: &TestApp) {
+pub async fn await_applied(app: &TestApp) {
     let events = app.db.raw::<Document>("webhookevents");
     let mut changes = events.watch().await.unwrap();
     let waiting = async {

@@ -54,6 +54,8 @@ impl TestApp {
 
     /// On a database that may hold something already.
     pub async fn on(database: TestDatabase, settings: &[(&str, &str)]) -> Self {
+        // As `main` does: gateways are asked over TLS.
+        rustls::crypto::ring::default_provider().install_default().ok();
         Self::on_tuned(database, settings, |_| {}).await
     }
 

@@ -46,6 +46,8 @@ impl Browser {
         let client = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .timeout(std::time::Duration::from_secs(60))
+            // The server hangs up after five idle seconds; a call must not begin in that very moment.
+            .pool_idle_timeout(std::time::Duration::from_secs(2))
             .build()
             .unwrap();
         Self { client, base: base.to_owned(), origin: None, jar: Arc::default() }
