@@ -36,6 +36,7 @@ mod migrate;
 mod nodes;
 mod orders;
 mod payments_admin;
+mod paypal;
 mod products;
 mod realtime;
 mod reconcile;

@@ -946,6 +946,22 @@ mod tests {
     }
 
     #[test]
+    fn paypal_in_production_wants_its_webhooks_id() {
+        let settings = [
+            ("APP_ENV", "production"),
+            ("JWT_SECRET_KEY", "0123456789abcdef0123"),
+            ("DB_URL", "mongodb://db/souk"),
+            ("SMTP_HOST", "mail"),
+            ("PAYPAL_CLIENT_ID", "AZ1"),
+            ("PAYPAL_CLIENT_SECRET", "a secret of PayPal's"),
+        ];
+        let error = with(&settings).unwrap_err().to_string();
+        assert!(error.contains("PAYPAL_WEBHOOK_ID: got nothing") && !error.contains("a secret of"), "{error}");
+        assert!(with(&[&settings[..], &[("PAYPAL_WEBHOOK_ID", "8PT")]].concat()).is_ok());
+        assert!(with(&settings[4..]).is_ok(), "on somebody's machine it may be missing");
+    }
+
+    #[test]
     fn stripe_in_production_wants_all_of_its_keys_and_each_in_its_place() {
         let base = [
             ("APP_ENV", "production"),

@@ -222,7 +222,7 @@ impl Client {
         if let Some(key) = key {
             request = request.header("PayPal-Request-Id", key);
         }
-        answer(request).await
+        answer(request).await.map_err(Failure::Unreachable)
     }
 
     /// The token that everybody uses. Of many who need one, one asks for it and the others wait; if that
@@ -263,12 +263,16 @@ impl Client {
             .post(format!("{}/v1/oauth2/token", self.base))
             .basic_auth(&self.id, Some(self.secret.expose()))
             .form(&[("grant_type", "client_credentials")]);
-        let granted: Granted = match answer(request).await.and_then(|(status, body)| read(status, &body)) {
+        let asking = "asking PayPal for a token";
+        let (status, body) = answer(request).await.context(asking)?;
+        if matches!(status.as_u16(), 400 | 401 | 403) {
+            let words = Problem::read(status, &body).words;
+            anyhow::bail!("PayPal refuses PAYPAL_CLIENT_ID with PAYPAL_CLIENT_SECRET: {words}");
+        }
+        let granted: Granted = match read(status, &body) {
             Ok(granted) => granted,
-            Err(Failure::Said(problem)) => {
-                anyhow::bail!("PayPal refuses PAYPAL_CLIENT_ID with PAYPAL_CLIENT_SECRET: {}", problem.words);
-            }
-            Err(Failure::Unreachable(cause)) => return Err(cause.context("asking PayPal for a token")),
+            Err(Failure::Unreachable(cause)) => return Err(cause.context(asking)),
+            Err(Failure::Said(problem)) => anyhow::bail!("{asking}: {}", problem.words),
         };
         let life = granted.expires_in.clamp(0, 86_400) * 1000;
         let until = plus(asked_at, life - MARGIN.min(life / 2));
@@ -285,17 +289,14 @@ fn is_no_id(issue: &str) -> bool {
 }
 
 /// An answer's status and its body, which is not read for ever.
-async fn answer(request: reqwest::RequestBuilder) -> Result<(StatusCode, Vec<u8>), Failure> {
-    let reading = async {
-        let mut response = request.send().await.map_err(reqwest::Error::without_url)?;
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(reqwest::Error::without_url)? {
-            anyhow::ensure!(body.len() + chunk.len() <= MAX_ANSWER, "the answer is too long");
-            body.extend_from_slice(&chunk);
-        }
-        Ok((response.status(), body))
-    };
-    reading.await.map_err(Failure::Unreachable)
+async fn answer(request: reqwest::RequestBuilder) -> anyhow::Result<(StatusCode, Vec<u8>)> {
+    let mut response = request.send().await.map_err(reqwest::Error::without_url)?;
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(reqwest::Error::without_url)? {
+        anyhow::ensure!(body.len() + chunk.len() <= MAX_ANSWER, "the answer is too long");
+        body.extend_from_slice(&chunk);
+    }
+    Ok((response.status(), body))
 }
 
 fn read<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T, Failure> {
