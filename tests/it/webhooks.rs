@@ -346,6 +346,12 @@ async fn a_dispute_about_two_shops_orders_puts_each_ones_part_on_hold_less_what_
     stripe.deliver(&app, &opened).await.expect(200);
     await_applied(&app).await;
     assert_eq!((app.balance(&bob).await, app.balance(&eve).await), (0, 0));
+    let page = eve.get("/api/shop/balance").await.expect(200);
+    assert_eq!((&page["balance"], &page["totals"]["disputed"]), (&json!(0), &json!(19.8)));
+    assert_eq!(
+        (&page["entries"][0]["kind"], &page["entries"][0]["orderId"]),
+        (&json!("dispute"), &json!(id(of_eve)))
+    );
     app.assert_books_balance().await;
     let dispute = opened["data"]["object"]["id"].as_str().unwrap();
     stripe.deliver(&app, &stripe.dispute_becomes(dispute, "won")).await.expect(200);

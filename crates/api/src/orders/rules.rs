@@ -351,4 +351,29 @@ mod tests {
         assert!(unpaid("Cash on Delivery", None).is_err());
         assert!(step(&order(Status::Shipping, StockState::Taken), Wish::Expire).is_err());
     }
+
+    #[test]
+    fn what_is_up_to_the_bank_is_up_to_nobody_else() {
+        let with = |status: &str| {
+            let payment = PaymentInfo { status: Some(status.to_owned()), ..PaymentInfo::default() };
+            Order { payment: Some(payment), ..order(Status::Delivered, StockState::Taken) }
+        };
+        let all = [Wish::Cancel, Wish::AskRefund, Wish::GrantRefund, Wish::RefuseRefund, Wish::ChargeBack];
+        let forbidden = |status| all.map(|wish| is_up_to_the_bank(&with(status), wish));
+        assert_eq!(forbidden(PaymentInfo::SUCCEEDED), [false; 5]);
+        assert_eq!(forbidden(PaymentInfo::DISPUTED), [true, false, true, false, false]);
+        assert_eq!(forbidden(PaymentInfo::CHARGED_BACK), [true, true, true, false, false]);
+    }
+
+    #[test]
+    fn what_the_bank_took_back_frees_the_units_and_returns_nothing() {
+        let waiting = order(Status::Processing, StockState::Reserved);
+        let step = step(&waiting, Wish::ChargeBack).unwrap().unwrap();
+        assert_eq!(
+            (step.to, step.stock, step.money),
+            (Status::Cancelled, StockMove::Unreserve, MoneyMove::Stay)
+        );
+        let on_its_way = order(Status::Shipping, StockState::Taken);
+        assert!(super::step(&on_its_way, Wish::ChargeBack).is_err());
+    }
 }

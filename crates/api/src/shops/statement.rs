@@ -19,6 +19,8 @@ pub(crate) enum Cause {
     Withdrawal,
     /// And that was refused.
     WithdrawalRejected,
+    /// A payer's bank wants money back, or has decided.
+    Dispute,
     /// What the former server left behind.
     Opening,
     /// Something that this version does not know.
@@ -33,6 +35,7 @@ impl Cause {
             "refund" => Self::Refund,
             "withdraw" => Self::Withdrawal,
             "withdraw-rejected" => Self::WithdrawalRejected,
+            "dispute" => Self::Dispute,
             "opening" => Self::Opening,
             _ => Self::Other,
         }
@@ -68,7 +71,9 @@ pub(crate) fn movements(entries: Vec<LedgerEntry>, account: &str, mut balance: M
         Movement {
             cause,
             at: entry.at,
-            order: matches!(cause, Cause::Order | Cause::Refund).then(|| about.parse().ok()).flatten(),
+            order: matches!(cause, Cause::Order | Cause::Refund | Cause::Dispute)
+                .then(|| about.parse().ok())
+                .flatten(),
             withdrawal: matches!(cause, Cause::Withdrawal | Cause::WithdrawalRejected)
                 .then(|| about.parse().ok())
                 .flatten(),
@@ -88,7 +93,7 @@ fn sum(entry: &LedgerEntry, account: &str) -> Option<Money> {
 }
 
 /// All of an account's movements in sums. The balance is
-/// `opening + earned - fees - refunded - withdrawn + other`.
+/// `opening + earned - fees - refunded - disputed - withdrawn + other`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Totals {
     pub(crate) opening: Money,
@@ -98,6 +103,8 @@ pub(crate) struct Totals {
     pub(crate) fees: Money,
     /// What buyers got back.
     pub(crate) refunded: Money,
+    /// What is on hold or lost, since a payer's bank wanted it back.
+    pub(crate) disputed: Money,
     /// What was paid out or is on its way.
     pub(crate) withdrawn: Money,
     pub(crate) other: Money,
@@ -112,6 +119,7 @@ impl Totals {
             Cause::Order => self.earned += gross,
             Cause::Refund => self.refunded -= gross,
             Cause::Withdrawal | Cause::WithdrawalRejected => self.withdrawn -= gross,
+            Cause::Dispute => self.disputed -= gross,
             Cause::Opening => self.opening += gross,
             Cause::Other => self.other += gross,
         }
@@ -119,7 +127,7 @@ impl Totals {
 
     /// What they come to.
     pub(crate) fn balance(&self) -> Money {
-        self.opening + self.earned - self.fees - self.refunded - self.withdrawn + self.other
+        self.opening + self.earned - self.fees - self.refunded - self.disputed - self.withdrawn + self.other
     }
 }
 

@@ -276,6 +276,7 @@ struct TotalsReply {
     earned: Money,
     fees: Money,
     refunded: Money,
+    disputed: Money,
     withdrawn: Money,
     other: Money,
 }
@@ -315,8 +316,8 @@ impl Balance {
 
 impl From<Totals> for TotalsReply {
     fn from(totals: Totals) -> Self {
-        let Totals { opening, earned, fees, refunded, withdrawn, other } = totals;
-        Self { opening, earned, fees, refunded, withdrawn, other }
+        let Totals { opening, earned, fees, refunded, disputed, withdrawn, other } = totals;
+        Self { opening, earned, fees, refunded, disputed, withdrawn, other }
     }
 }
 
@@ -326,6 +327,7 @@ impl From<Movement> for MovementReply {
             kind: match movement.cause {
                 Cause::Order => "order",
                 Cause::Refund => "refund",
+                Cause::Dispute => "dispute",
                 Cause::Withdrawal => "withdrawal",
                 Cause::WithdrawalRejected => "withdrawal rejected",
                 Cause::Opening => "opening",
