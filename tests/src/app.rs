@@ -60,6 +60,8 @@ impl TestApp {
     }
 
     async fn on_tuned(database: TestDatabase, settings: &[(&str, &str)], tune: fn(&mut Config)) -> Self {
+        // As the real program does first of all.
+        rustls::crypto::ring::default_provider().install_default().ok();
         let mails = MailServer::start().await;
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
