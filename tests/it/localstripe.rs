@@ -163,8 +163,10 @@ async fn a_card_is_charged_declined_confirmed_and_refunded_at_a_stripe_that_some
     refund(&ann, &bob, &placed, &[(&cup, 1)]).await;
     stripe.await_refunds(payment, 1).await;
     refund(&ann, &bob, &placed, &[(&cup, 2)]).await;
+    // It lists what is a second younger first, and what is of the same second last.
     let refunds = stripe.await_refunds(payment, 2).await;
-    let amounts: Vec<_> = refunds.iter().map(|refund| refund["amount"].as_i64().unwrap()).collect();
+    let mut amounts: Vec<_> = refunds.iter().map(|refund| refund["amount"].as_i64().unwrap()).collect();
+    amounts.sort_unstable();
     assert_eq!(amounts, [1100, 2200]);
     assert_ne!(refunds[0]["metadata"]["souk_key"], refunds[1]["metadata"]["souk_key"]);
     assert_eq!(app.balance(&bob).await, 0);
