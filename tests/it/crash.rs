@@ -31,7 +31,12 @@ pub struct Process {
 impl Process {
     /// The API. Returns once it says that it serves.
     pub async fn start(app: &TestApp) -> Self {
-        Self::of(app, "api", free_port(), &[]).await
+        Self::start_at(app, free_port()).await
+    }
+
+    /// The same at a port: after a kill, the next life of the same node.
+    pub async fn start_at(app: &TestApp, port: u16) -> Self {
+        Self::of(app, "api", port, &[]).await
     }
 
     /// The chat server.

@@ -37,6 +37,7 @@ mod migrate;
 mod nodes;
 mod orders;
 mod outage;
+mod payment_crash;
 mod payments_admin;
 mod paypal;
 mod products;

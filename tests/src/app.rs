@@ -87,6 +87,12 @@ impl TestApp {
         self.server = Some(serve(database, Arc::clone(&self.config), self.clock.clone(), listener).await);
     }
 
+    /// Stops the API for good. Its database stays, for others to serve from.
+    pub async fn stop(&mut self) {
+        let server = self.server.take().unwrap();
+        mongo::on_lasting_runtime(server.stop()).await;
+    }
+
     /// A second API on the same database, as behind a load balancer. Gone when it is dropped.
     pub async fn another_node(&self) -> Node {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
