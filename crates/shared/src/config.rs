@@ -956,7 +956,10 @@ mod tests {
             ("PAYPAL_CLIENT_SECRET", "a secret of PayPal's"),
         ];
         let error = with(&settings).unwrap_err().to_string();
-        assert!(error.contains("PAYPAL_WEBHOOK_ID: got nothing") && !error.contains("a secret of"), "{error}");
+        assert!(
+            error.contains("PAYPAL_WEBHOOK_ID: got nothing") && !error.contains("a secret of"),
+            "{error}"
+        );
         assert!(with(&[&settings[..], &[("PAYPAL_WEBHOOK_ID", "8PT")]].concat()).is_ok());
         assert!(with(&settings[4..]).is_ok(), "on somebody's machine it may be missing");
     }
