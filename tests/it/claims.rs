@@ -2,7 +2,7 @@
 
 use bson::{Document, doc};
 use serde_json::{Value, json};
-use tests::{Answer, Buyer, TestApp, paypal::Paypal, people::in_cash};
+use tests::{Answer, Buyer, TestApp, paypal::Paypal, people::in_cash, stand_in::Fault, stripe::Stripe};
 
 use crate::webhooks::{await_applied, id, shown};
 
@@ -211,5 +211,47 @@ async fn a_capture_that_nobody_claims_is_an_administrators_to_look_at() {
     await_payment(&app, &late, "succeeded").await;
     let listed = payments.find_one(doc! { "_id": &capture }).await.unwrap().unwrap();
     assert!(!listed.contains_key("attention"));
+    app.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn an_order_whose_payer_has_paid_is_not_lost_while_paypal_cannot_be_asked() {
+    let paypal = Paypal::start().await;
+    let app = paypal.app(&[]).await;
+    let (ann, bob) = tokio::join!(app.buyer("ann"), app.seller("bob"));
+    let cup = bob.product("cup", "10", 100).await;
+    let (order, capture) = paypal.pay_in_browser(PAYER, "11.00", "USD");
+    paypal.misbehave("", Fault::Status(500), 1000);
+    let placed = claim(&ann, &[(&cup, 1)], PAYER).await;
+    assert_eq!(placed["paymentInfo"]["status"], "unverified");
+    // What names a payment can be asked about, and has to be.
+    let by_order = ann.post("/api/order/create-order").json(&by_paypal(&[(&cup, 1)], &order)).await;
+    assert_eq!(by_order.expect(503)["code"], "paypal_unavailable");
+    paypal.behave();
+    paypal.deliver(&app, &paypal.captured(&capture)).await.expect(200);
+    await_applied(&app).await;
+    assert_eq!(payment_status(&ann, &placed).await, "succeeded");
+    app.assert_books_balance().await;
+}
+
+#[tokio::test]
+async fn what_was_paid_for_a_cart_that_costs_something_else_goes_back_if_nobody_comes_back_for_it() {
+    let stripe = Stripe::start().await;
+    let app = stripe.app(&[("UNUSED_PAYMENT_TTL", "1h")]).await;
+    let (ann, bob) = tokio::join!(app.buyer("ann"), app.seller("bob"));
+    let cup = bob.product("cup", "10", 100).await;
+    let (intent, _) = crate::webhooks::pay(&stripe, &ann, 500).await;
+    let mut body = in_cash(&[(&cup, 1)]);
+    body["paymentInfo"] = json!({ "id": intent, "type": "Credit Card" });
+    assert_eq!(
+        ann.post("/api/order/create-order").json(&body).await.expect(409)["code"],
+        "payment_not_verified"
+    );
+    api::look_after_payments(&app.inside()).await.unwrap();
+    assert!(stripe.refunds(&intent).is_empty());
+    app.clock.advance(3_601_000);
+    // No webhook has told of it.
+    api::look_after_payments(&app.inside()).await.unwrap();
+    assert_eq!(stripe.await_refunds(&intent, 1).await[0]["amount"], 500);
     app.assert_books_balance().await;
 }

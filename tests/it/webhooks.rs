@@ -12,7 +12,7 @@ pub fn id(document: &Value) -> &str {
 }
 
 /// A card payment of so many cents that its buyer has confirmed, and the event that tells of it.
-async fn pay(stripe: &Stripe, buyer: &Buyer, minor: i64) -> (String, Value) {
+pub async fn pay(stripe: &Stripe, buyer: &Buyer, minor: i64) -> (String, Value) {
     let begun = buyer.post("/api/stripe/process").header("Idempotency-Key", &fresh_key());
     let intent = begun.json(&json!({ "amount": minor })).await.expect(200)["id"].as_str().unwrap().to_owned();
     let event = stripe.succeed(&intent);

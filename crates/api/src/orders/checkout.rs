@@ -15,7 +15,7 @@ use super::{cart::WantedLine, wire};
 use crate::{
     error::{Error, Result},
     idempotency::{self, Key, Memory},
-    payments::{ANONYMOUS, GatewayPayment, PaymentState, claims, store as payments},
+    payments::{ANONYMOUS, GatewayPayment, GatewayRefusal, PaymentState, claims, store as payments},
     state::App,
 };
 
@@ -102,6 +102,10 @@ pub(super) async fn place(app: &Arc<App>, wanted: Wanted) -> Result<String> {
         {
             give_back(app, gateway, payment, now).await?;
         }
+        // The buyer may mend it and come back. If not, the money must not be forgotten.
+        (Err(Error::Refused(_)), Paid::Verified { gateway, payment }) => {
+            payments::hear_of(&app.db, payment.record(gateway, now)).await?;
+        }
         _ => {}
     }
     outcome
@@ -137,6 +141,9 @@ fn memory(wanted: &Wanted, config: &Config, now: Timestamp) -> Option<Memory> {
     })
 }
 
+/// The length of PayPal's payer ids. Its orders and captures have longer ones.
+const PAYER_ID: usize = 13;
+
 async fn ask_gateway(app: &App, wanted: &Wanted) -> Result<Paid> {
     let verified = |gateway, payment: GatewayPayment| {
         // Before anything about it is told.
@@ -170,9 +177,13 @@ async fn ask_gateway(app: &App, wanted: &Wanted) -> Result<Paid> {
             verified(gateway.name(), payment)
         }
         Means::Paypal(id) => match app.gateways.paypal() {
-            Ok(gateway) => match gateway.look_up(id).await? {
-                Some(payment) => verified(gateway.name(), payment),
-                None => Ok(Paid::Claimed(id.clone())),
+            Ok(gateway) => match gateway.look_up(id).await {
+                Ok(Some(payment)) => verified(gateway.name(), payment),
+                Ok(None) => Ok(Paid::Claimed(id.clone())),
+                // The existing client has the money taken before it asks: it could only lose the order. A
+                // claim proves nothing, whether PayPal can be asked or not.
+                Err(GatewayRefusal::Unreachable(_)) if id.len() == PAYER_ID => Ok(Paid::Claimed(id.clone())),
+                Err(refusal) => Err(refusal.into()),
             },
             Err(_) => Ok(Paid::Claimed(id.clone())),
         },

@@ -22,7 +22,7 @@ pub(crate) mod verified;
 mod wire;
 
 pub(crate) use commit::Checkouts;
-pub(crate) use transition::{cancel_charged_back, expire_unpaid};
+pub(crate) use transition::{charge_back, expire_unpaid};
 
 use crate::routes::{Route, get, post, put};
 

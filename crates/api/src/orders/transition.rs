@@ -80,16 +80,16 @@ pub(crate) async fn expire_unpaid(app: &App, deadline: Timestamp) -> Result<u64>
 }
 
 /// Cancels an order whose payment the bank took back, unless it was handed over already.
-pub(crate) async fn cancel_charged_back(app: &App, id: Id<Order>) -> Result<()> {
-    let change = Change {
-        owner: Owner::Anyone,
-        id,
-        wish: Wish::ChargeBack,
-        refund: RefundWanted::default(),
-        now: app.clock.now(),
-        rates: Rates::of(&app.config),
-    };
-    match change_order(&app.db, &app.outbox, change).await {
+pub(crate) async fn charge_back(
+    db: &Db,
+    outbox: &Outbox,
+    session: &mut ClientSession,
+    id: Id<Order>,
+    rates: Rates,
+    now: Timestamp,
+) -> Result<()> {
+    let (owner, wish, refund) = (Owner::Anyone, Wish::ChargeBack, RefundWanted::default());
+    match change_once(db, outbox, session, Change { owner, id, wish, refund, now, rates }).await {
         // On its way, or with the buyer.
         Ok(_) | Err(Error::Refused(_)) => Ok(()),
         Err(error) => Err(error),

@@ -65,7 +65,8 @@ pub(crate) async fn match_payer(app: &App, payer: &str) -> Result<()> {
     Ok(())
 }
 
-async fn match_once(
+/// The same as part of a transaction. Gives how many claims are proven.
+pub(super) async fn match_once(
     db: &Db,
     outbox: &Outbox,
     session: &mut ClientSession,

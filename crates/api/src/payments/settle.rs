@@ -8,7 +8,7 @@ use shared::{
     clock::{Timestamp, plus},
     db::Db,
     id::Id,
-    model::{Attention, Order, OutboxJob, Payment, User, WebhookEvent},
+    model::{Attention, OutboxJob, Payment, User, WebhookEvent},
 };
 use tracing::{info, warn};
 
@@ -37,25 +37,23 @@ pub(super) async fn settle(app: &App, gateway: &str, id: &str) -> Result<()> {
 
 async fn try_settle(app: &App, gateway: &str, id: &str) -> Result<()> {
     let record = record(app, gateway, id).await?;
-    let (rates, now) = (Rates::of(&app.config), app.clock.now());
+    let matter = Matter {
+        gateway: gateway.to_owned(),
+        id: id.to_owned(),
+        currency: app.config.currency.clone(),
+        rates: Rates::of(&app.config),
+        now: app.clock.now(),
+    };
     let settled = app
         .db
         .transaction(|session| {
-            let (db, outbox, record) = (app.db.clone(), app.outbox.clone(), record.clone());
-            let (gateway, id) = (gateway.to_owned(), id.to_owned());
-            Box::pin(
-                async move { settle_once(&db, &outbox, session, &gateway, &id, record, rates, now).await },
-            )
+            let (db, outbox) = (app.db.clone(), app.outbox.clone());
+            let (matter, record) = (matter.clone(), record.clone());
+            Box::pin(async move { settle_once(&db, &outbox, session, &matter, record).await })
         })
-        .await?;
+        .await;
     app.outbox.wake();
-    for order in settled.lost {
-        orders::cancel_charged_back(app, order).await?;
-    }
-    if let Some(payer) = settled.payer {
-        claims::match_payer(app, &payer).await?;
-    }
-    Ok(())
+    settled
 }
 
 /// The payment as it is to be taken down where Souk has not heard of it: as the gateway knows it, where its
@@ -95,68 +93,75 @@ fn of_payment(gateway: &str, id: &str) -> bson::Document {
     doc! { "payment": id, "gateway": gateway }
 }
 
-/// What there is to do outside the transaction.
-#[derive(Default)]
-struct Settled {
-    /// Orders whose money is lost.
-    lost: Vec<Id<Order>>,
-    /// Whose claims the payment may prove.
-    payer: Option<String>,
+/// What is to be settled, and by what.
+#[derive(Clone)]
+struct Matter {
+    gateway: String,
+    /// The payment's.
+    id: String,
+    /// The marketplace's.
+    currency: String,
+    rates: Rates,
+    now: Timestamp,
 }
 
-#[expect(clippy::too_many_arguments, reason = "the body of `settle`, with all that it knows")]
 async fn settle_once(
     db: &Db,
     outbox: &Outbox,
     session: &mut ClientSession,
-    gateway: &str,
-    id: &str,
+    matter: &Matter,
     record: Option<Payment>,
-    rates: Rates,
-    now: Timestamp,
-) -> Result<Settled> {
+) -> Result<()> {
+    let Matter { gateway, id, currency, rates, now } = matter;
     let mut found = db.of::<WebhookEvent>().find(of_payment(gateway, id)).session(&mut *session).await?;
     let events: Vec<WebhookEvent> = found.stream(&mut *session).try_collect().await?;
     let standing = Standing::of(&events);
     let payments = db.of::<Payment>();
-    let known = payments.find_one(doc! { "_id": id }).session(&mut *session).await?;
-    let payment = match (known, record) {
-        (Some(known), _) => Some(known),
-        (None, Some(record)) => {
-            payments.insert_one(&record).session(&mut *session).await?;
-            Some(record)
+    let mut known = payments.find_one(doc! { "_id": id }).session(&mut *session).await?;
+    if let (None, Some(record)) = (&known, record) {
+        payments.insert_one(&record).session(&mut *session).await?;
+        known = Some(record);
+    }
+    // Without one it was declined, or called off: no money has moved.
+    if let Some(payment) = known {
+        note(db, session, &payment, &standing).await?;
+        let mut orders = payment.orders.clone();
+        if let (None, Some(payer)) = (&payment.checkout_id, &payment.payer) {
+            claims::match_once(db, outbox, session, payer, currency, *rates, *now).await?;
+            let proven = payments.find_one(doc! { "_id": id }).session(&mut *session).await?;
+            orders = proven.map(|payment| payment.orders).unwrap_or_default();
         }
-        // Declined, or called off: no money has moved.
-        (None, None) => None,
-    };
-    let mut settled = Settled::default();
-    if let Some(payment) = payment {
-        let asked: i64 = payment.returns.iter().map(|asked| asked.minor).sum();
-        let attention = if standing.has_failed_return() {
-            Some(Attention::ReturnFailed)
-        } else if standing.returned_elsewhere(asked) > 0 {
-            Some(Attention::ReturnedElsewhere)
-        } else {
-            None
-        };
-        // Written in any case: of two who settle a payment at once, one has to see what the other did.
-        let mut update = doc! { "$inc": { "version": 1_i64 } };
-        if let Some(attention) = attention.filter(|why| payment.settled_why != Some(*why)) {
-            update.insert(
-                "$set",
-                doc! { "attention": bson::serialize_to_bson(&attention).map_err(anyhow::Error::from)? },
-            );
+        let payment = Payment { orders, ..payment };
+        for lost in disputes::settle(db, session, outbox, &payment, &standing, *rates, *now).await? {
+            orders::charge_back(db, outbox, session, lost, *rates, *now).await?;
         }
-        payments.update_one(doc! { "_id": id }, update).session(&mut *session).await?;
-        note_returns(db, session, &payment, &standing).await?;
-        settled.lost = disputes::settle(db, session, outbox, &payment, &standing, rates, now).await?;
-        settled.payer = payment.payer.filter(|_| payment.checkout_id.is_none());
     }
     let seen: Vec<&str> = events.iter().map(|event| event.id.as_str()).collect();
     let seen = doc! { "_id": { "$in": seen } };
     let update = doc! { "$set": { "applied": true }, "$unset": { "lastError": "" } };
     db.of::<WebhookEvent>().update_many(seen, update).session(session).await?;
-    Ok(settled)
+    Ok(())
+}
+
+/// Takes down what went back of a payment, and whether somebody has to look at that.
+async fn note(db: &Db, session: &mut ClientSession, payment: &Payment, standing: &Standing) -> Result<()> {
+    let asked: i64 = payment.returns.iter().map(|asked| asked.minor).sum();
+    let attention = if standing.has_failed_return() {
+        Some(Attention::ReturnFailed)
+    } else if standing.returned_elsewhere(asked) > 0 {
+        Some(Attention::ReturnedElsewhere)
+    } else {
+        None
+    };
+    // Written in any case: of two who settle a payment at once, one has to see what the other did.
+    let mut update = doc! { "$inc": { "version": 1_i64 } };
+    if let Some(attention) = attention.filter(|_| payment.settled_by.is_none()) {
+        let attention = bson::serialize_to_bson(&attention).map_err(anyhow::Error::from)?;
+        update.insert("$set", doc! { "attention": attention });
+    }
+    db.of::<Payment>().update_one(doc! { "_id": &payment.id }, update).session(&mut *session).await?;
+    note_returns(db, session, payment, standing).await?;
+    Ok(())
 }
 
 /// Refunds of ours that the gateway tells of: also where its own answer was lost.

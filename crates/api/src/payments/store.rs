@@ -114,6 +114,14 @@ pub(crate) async fn note_returned(
     db.of::<Payment>().update_one(asked, update).await.map(drop)
 }
 
+/// Takes down that there is a payment, unless Souk has heard of it.
+pub(crate) async fn hear_of(db: &Db, payment: Payment) -> mongodb::error::Result<()> {
+    match db.of::<Payment>().insert_one(payment).await {
+        Err(error) if duplicate_key(&error).is_none() => Err(error),
+        _ => Ok(()),
+    }
+}
+
 /// Uses a payment up for nothing, and has the gateway return all of it. False if it was used already, or
 /// went back already: then there is nothing to return.
 pub(crate) async fn give_back(db: &Db, outbox: &Outbox, used: Payment) -> mongodb::error::Result<bool> {
