@@ -49,7 +49,7 @@ struct Trial {
 }
 
 impl Trial {
-    async fn all() -> [Self; 4] {
+    async fn all() -> Vec<Self> {
         let (stripe, paypal) = tokio::join!(Stripe::start(), Paypal::start());
         let (by_card, by_paypal) = tokio::join!(stripe.app(&[]), paypal.app(&[]));
         let (cards, orders) = tokio::join!(TestApp::start(), TestApp::start());
@@ -59,7 +59,7 @@ impl Trial {
             Self::new("Stripe", Gateway::Stripe(Box::new(stripe)), by_card),
             Self::new("PayPal", Gateway::Paypal(Box::new(paypal)), by_paypal),
         );
-        [a, b, c, d]
+        vec![a, b, c, d]
     }
 
     async fn new(name: &'static str, gateway: Gateway, app: TestApp) -> Self {
@@ -71,7 +71,7 @@ impl Trial {
 
     /// On every gateway, and in the end the books balance.
     async fn each(behaviour: impl AsyncFn(&Self)) {
-        let trials = Self::all().await;
+        let trials = Box::pin(Self::all()).await;
         join_all(trials.iter().map(async |trial| {
             eprintln!("{} begins", trial.name);
             behaviour(trial).await;

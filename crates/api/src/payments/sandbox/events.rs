@@ -145,13 +145,18 @@ const fn seconds(at: Timestamp) -> i64 {
     at.timestamp_millis().div_euclid(1000)
 }
 
+/// With one more field, if there is something to put into it.
+fn with(mut object: Value, name: &str, value: Option<&String>) -> Value {
+    if let (Some(fields), Some(value)) = (object.as_object_mut(), value) {
+        fields.insert(name.to_owned(), json!(value));
+    }
+    object
+}
+
 fn stripe_objects(payment: &SandboxPayment, what: &Happening, now: Timestamp) -> Vec<(&'static str, Value)> {
     let (id, currency) = (payment.id.as_str(), payment.currency.to_lowercase());
     let charge = id.replacen("pi_", "ch_", 1);
-    let mut metadata = json!({});
-    if let Some(buyer) = &payment.buyer {
-        metadata["souk_buyer"] = json!(buyer);
-    }
+    let metadata = with(json!({}), "souk_buyer", payment.buyer.as_ref());
     let intent = |status: &str, received: i64, error: Value| {
         json!({
             "id": id, "object": "payment_intent", "amount": payment.minor, "amount_received": received,
@@ -179,10 +184,7 @@ fn stripe_objects(payment: &SandboxPayment, what: &Happening, now: Timestamp) ->
             vec![("payment_intent.payment_failed", intent("requires_payment_method", 0, error))]
         }
         Happening::Returned(refund) => {
-            let mut metadata = json!({});
-            if let Some(key) = &refund.key {
-                metadata["souk_key"] = json!(key);
-            }
+            let metadata = with(json!({}), "souk_key", refund.key.as_ref());
             let refund = json!({
                 "id": refund.id, "object": "refund", "amount": refund.minor, "currency": currency,
                 "charge": charge, "payment_intent": id, "status": "succeeded", "created": seconds(refund.at),
@@ -222,27 +224,23 @@ fn paypal_resources(
     };
     match what {
         Happening::Paid => {
-            let mut resource = json!({
+            let resource = json!({
                 "id": capture, "status": "COMPLETED", "amount": amount(payment.minor), "final_capture": true,
                 "create_time": iso(payment.paid_at.unwrap_or(now)),
                 "supplementary_data": { "related_ids": { "order_id": payment.id } }, "links": [],
             });
-            if let Some(buyer) = &payment.buyer {
-                resource["custom_id"] = json!(buyer);
-            }
+            let resource = with(resource, "custom_id", payment.buyer.as_ref());
             vec![("PAYMENT.CAPTURE.COMPLETED", resource)]
         }
         // PayPal says so in its answer to the capture, and there is no capture to tell of.
         Happening::Declined => Vec::new(),
         Happening::Returned(refund) => {
             let above = format!("https://api-m.sandbox.paypal.com/v2/payments/captures/{capture}");
-            let mut resource = json!({
+            let resource = json!({
                 "id": refund.id, "status": "COMPLETED", "amount": amount(refund.minor),
                 "create_time": iso(refund.at), "links": [{ "rel": "up", "method": "GET", "href": above }],
             });
-            if let Some(key) = &refund.key {
-                resource["custom_id"] = json!(key);
-            }
+            let resource = with(resource, "custom_id", refund.key.as_ref());
             vec![("PAYMENT.CAPTURE.REFUNDED", resource)]
         }
         Happening::Disputed(opened) => vec![("CUSTOMER.DISPUTE.CREATED", dispute(opened))],

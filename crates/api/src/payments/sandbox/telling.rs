@@ -111,7 +111,7 @@ mod millis {
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
-        u64::try_from(i64::deserialize(from)?).map_err(|_| D::Error::custom("a time is not negative"))
+        u64::try_from(i64::deserialize(from)?).or(Err(D::Error::custom("a time is not negative")))
     }
 }
 
