@@ -11,7 +11,7 @@ const PAYER: &str = "QYR5Z8XDVJNXQ";
 fn by_paypal(cart: &[(&Value, i64)], payer: &str) -> Value {
     let mut body = in_cash(cart);
     // Each one is meant: none is the double click of another.
-    body["shippingAddress"]["address2"] = json!(bson::oid::ObjectId::new().to_hex());
+    body["shippingAddress"]["address2"] = json!(shared::id::Id::<()>::new().hex());
     body["totalPrice"] = json!(11 * cart.iter().map(|(_, count)| count).sum::<i64>());
     body["paymentInfo"] = json!({ "id": payer, "status": "succeeded", "type": "Paypal" });
     body

@@ -20,7 +20,7 @@ pub async fn pay(stripe: &Stripe, buyer: &Buyer, minor: i64) -> (String, Value) 
 }
 
 fn fresh_key() -> String {
-    bson::oid::ObjectId::new().to_hex()
+    shared::id::Id::<()>::new().hex()
 }
 
 fn by_card(cart: &[(&Value, i64)], intent: &str) -> Value {
