@@ -83,19 +83,21 @@ async fn a_payment_proves_one_claim_and_only_one_of_its_amount_and_time() {
     let (ann, bob) = tokio::join!(app.buyer("ann"), app.seller("bob"));
     let cup = bob.product("cup", "10", 100).await;
     let long_ago = claim(&ann, &[(&cup, 1)], PAYER).await;
+    let alone = claim(&ann, &[(&cup, 4)], PAYER).await;
     app.clock.advance(11 * 60_000);
+    let (_, too_late) = paypal.pay_in_browser(PAYER, "44.00", "USD");
     let (_, capture) = paypal.pay_in_browser(PAYER, "11.00", "USD");
     let (_, foreign) = paypal.pay_in_browser(PAYER, "22.00", "EUR");
     let dearer = claim(&ann, &[(&cup, 2)], PAYER).await;
     let right = claim(&ann, &[(&cup, 1)], PAYER).await;
     app.clock.advance(60_000);
     let later = claim(&ann, &[(&cup, 1)], PAYER).await;
-    for capture in [&capture, &foreign] {
+    for capture in [&capture, &foreign, &too_late] {
         paypal.deliver(&app, &paypal.captured(capture)).await.expect(200);
     }
     await_applied(&app).await;
     assert_eq!(payment_status(&ann, &right).await, "succeeded");
-    for other in [&long_ago, &dearer, &later] {
+    for other in [&long_ago, &alone, &dearer, &later] {
         assert_eq!(payment_status(&ann, other).await, "unverified");
     }
     api::look_after_payments(&app.inside()).await.unwrap();

@@ -53,7 +53,11 @@ async fn try_settle(app: &App, gateway: &str, id: &str) -> Result<()> {
         })
         .await;
     app.outbox.wake();
-    settled
+    match settled? {
+        // A claim that was placed meanwhile saw no payment, and the transaction saw no claim.
+        Some(payer) => claims::match_payer(app, &payer).await,
+        None => Ok(()),
+    }
 }
 
 /// The payment as it is to be taken down where Souk has not heard of it: as the gateway knows it, where its
@@ -105,13 +109,14 @@ struct Matter {
     now: Timestamp,
 }
 
+/// Gives the payer whose claim the payment may prove yet.
 async fn settle_once(
     db: &Db,
     outbox: &Outbox,
     session: &mut ClientSession,
     matter: &Matter,
     record: Option<Payment>,
-) -> Result<()> {
+) -> Result<Option<String>> {
     let Matter { gateway, id, currency, rates, now } = matter;
     let mut found = db.of::<WebhookEvent>().find(of_payment(gateway, id)).session(&mut *session).await?;
     let events: Vec<WebhookEvent> = found.stream(&mut *session).try_collect().await?;
@@ -122,6 +127,7 @@ async fn settle_once(
         payments.insert_one(&record).session(&mut *session).await?;
         known = Some(record);
     }
+    let mut unused_by = None;
     // Without one it was declined, or called off: no money has moved.
     if let Some(payment) = known {
         note(db, session, &payment, &standing).await?;
@@ -130,6 +136,7 @@ async fn settle_once(
             claims::match_once(db, outbox, session, payer, currency, *rates, *now).await?;
             let proven = payments.find_one(doc! { "_id": id }).session(&mut *session).await?;
             orders = proven.map(|payment| payment.orders).unwrap_or_default();
+            unused_by = Some(payer.clone()).filter(|_| orders.is_empty());
         }
         let payment = Payment { orders, ..payment };
         for lost in disputes::settle(db, session, outbox, &payment, &standing, *rates, *now).await? {
@@ -140,7 +147,7 @@ async fn settle_once(
     let seen = doc! { "_id": { "$in": seen } };
     let update = doc! { "$set": { "applied": true }, "$unset": { "lastError": "" } };
     db.of::<WebhookEvent>().update_many(seen, update).session(session).await?;
-    Ok(())
+    Ok(unused_by)
 }
 
 /// Takes down what went back of a payment, and whether somebody has to look at that.
