@@ -29,6 +29,9 @@ const LEASE: i64 = 60_000;
 const TRY: Duration = Duration::from_secs(50);
 /// After so many tries an operator has to look.
 const MAX_ATTEMPTS: i32 = 12;
+/// Money that somebody has a right to is tried for longer. With an hour between tries this is a month, and no
+/// gateway is gone for a month.
+const MAX_REFUND_ATTEMPTS: i32 = 732;
 /// How many jobs one node carries out at once.
 const CONCURRENCY: usize = 8;
 /// How long a shutdown waits for tries in progress.
@@ -132,7 +135,8 @@ impl Outbox {
     /// One try of a claimed job, and the note of how it went.
     async fn carry_out(&self, entry: model::Outbox) {
         let (id, kind, attempts) = (entry.id, kind(&entry.job), entry.attempts);
-        let outcome = if attempts > MAX_ATTEMPTS {
+        let most = max_attempts(&entry.job);
+        let outcome = if attempts > most {
             // Its last try took the worker down with it, or took too long to be noted.
             Err(Permanent::new("the last try never ended".to_owned()).into())
         } else {
@@ -149,11 +153,16 @@ impl Outbox {
         let noted = match outcome {
             Ok(()) => jobs.delete_one(ours).await.map(drop),
             Err(cause) => {
-                let dead = attempts >= MAX_ATTEMPTS || cause.is::<Permanent>();
+                let dead = attempts >= most || cause.is::<Permanent>();
                 let cause = format!("{cause:#}");
                 if dead {
                     metrics::counter!("outbox_dead_total", "kind" => kind).increment(1);
                     error!(id = id.hex(), kind, attempts, cause, "a job of the outbox is given up");
+                } else if attempts >= MAX_ATTEMPTS {
+                    error!(
+                        id = id.hex(),
+                        kind, attempts, cause, "a job of the outbox still fails, and is tried on"
+                    );
                 } else {
                     warn!(
                         id = id.hex(),
@@ -193,11 +202,9 @@ impl Outbox {
             currency: payment.currency.unwrap_or_else(|| self.currency.clone()),
             key: key.to_owned(),
         };
-        let returned = match self.gateways.named(&payment.gateway) {
-            Ok(gateway) => gateway.refund(&wanted).await,
-            Err(not_set_up) => Err(not_set_up),
-        };
-        match returned {
+        // Keys that are missing can be set again.
+        let gateway = self.gateways.named(&payment.gateway)?;
+        match gateway.refund(&wanted).await {
             Ok(refund) => Ok(payments::note_returned(&self.db, payment_id, key, &refund).await?),
             Err(GatewayRefusal::Refused(why)) => Err(Permanent::new(why).into()),
             Err(unreachable) => Err(unreachable.into()),
@@ -210,6 +217,13 @@ const fn kind(job: &model::OutboxJob) -> &'static str {
         model::OutboxJob::Mail { .. } => "mail",
         model::OutboxJob::DeleteMedia { .. } => "deleteMedia",
         model::OutboxJob::Refund { .. } => "refund",
+    }
+}
+
+const fn max_attempts(job: &model::OutboxJob) -> i32 {
+    match job {
+        model::OutboxJob::Refund { .. } => MAX_REFUND_ATTEMPTS,
+        model::OutboxJob::Mail { .. } | model::OutboxJob::DeleteMedia { .. } => MAX_ATTEMPTS,
     }
 }
 
