@@ -25,6 +25,8 @@ use crate::{
 const LEASE: i64 = 60_000;
 /// A try is given up before its lease ends, so that no two are at one event.
 const TRY: Duration = Duration::from_secs(50);
+/// How long a shutdown waits for tries in progress.
+const GRACE: Duration = Duration::from_secs(20);
 /// How many events one node applies at once.
 const CONCURRENCY: usize = 4;
 /// How often to look without having been told.
@@ -130,7 +132,7 @@ pub async fn work(app: Arc<App>, quit: CancellationToken) {
         }
     }
     let finishing = async { while running.join_next().await.is_some() {} };
-    _ = tokio::time::timeout(TRY, finishing).await;
+    _ = tokio::time::timeout(GRACE, finishing).await;
 }
 
 /// Takes the event that is due longest, for as long as the lease lasts.
