@@ -115,10 +115,10 @@ impl Standing {
     /// What went back beyond the `asked` that Souk has asked for, in minor units.
     pub fn returned_elsewhere(&self, asked: i64) -> i64 {
         let strange = self.returns.values().filter(|returned| returned.key.is_none() && !returned.failed);
-        let strange: i64 = strange.map(|returned| returned.minor).sum();
+        let strange = strange.map(|returned| returned.minor).fold(0, i64::saturating_add);
         // The number for all of it may include some that failed later.
-        let failed: i64 = self.returns.values().filter(|r| r.failed).map(|r| r.minor).sum();
-        strange.max(self.returned_in_all - failed - asked)
+        let failed = self.returns.values().filter(|r| r.failed).map(|r| r.minor).fold(0, i64::saturating_add);
+        strange.max(self.returned_in_all.saturating_sub(failed).saturating_sub(asked))
     }
 
     /// Whether a refund that Souk has asked for did not arrive.

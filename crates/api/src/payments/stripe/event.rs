@@ -10,6 +10,9 @@ use shared::{
 
 use super::{super::gateway::Notice, BUYER, KEY, at};
 
+/// The seconds whose year can be written in four digits; others are no time of anything that happened.
+const TIMES: std::ops::Range<i64> = 0..253_402_300_800;
+
 #[derive(Deserialize)]
 struct Event {
     id: String,
@@ -26,7 +29,7 @@ pub(in crate::payments) fn read(body: &[u8], came: Timestamp) -> Option<Notice> 
     let event: Event = serde_json::from_slice(body).ok()?;
     Some(Notice {
         fact: fact(&event.kind, field(&event.data, "object")),
-        at: event.created.as_i64().map_or(came, at),
+        at: event.created.as_i64().filter(|seconds| TIMES.contains(seconds)).map_or(came, at),
         id: event.id,
         kind: event.kind,
     })
@@ -81,7 +84,7 @@ fn fact(kind: &str, object: &Value) -> Option<(String, PaymentFact)> {
         _ => return None,
     };
     let id = if kind.starts_with("payment_intent.") { text("id")? } else { payment()?.to_owned() };
-    Some((id, fact))
+    (!id.is_empty()).then_some((id, fact))
 }
 
 /// Null if there is none.
