@@ -108,6 +108,8 @@ pub(super) async fn verify_claim(
     if capture.is_empty() || !capture.chars().all(is_plain) {
         return Err(Error::field("capture", wire::CAPTURE));
     }
+    // As PayPal writes its ids: what it knows must not pass for something that it does not know.
+    let capture = capture.to_ascii_uppercase();
     let orders = store::of_checkout(&state.db, &checkout).await?;
     let by_paypal = |order: &Order| {
         order.payment.as_ref().is_some_and(|payment| payment.kind.as_deref() == Some("Paypal"))
