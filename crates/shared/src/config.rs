@@ -489,6 +489,14 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         self.parsed(&[name], "a number above 0", |v| v.parse().ok().filter(|n| *n > 0)).unwrap_or(default)
     }
 
+    /// Half of what belongs together would leave a way to pay off, and nobody would know why.
+    fn need(&mut self, name: &'static str, what: &str, since: &'static str) {
+        if self.opt(&[name]).is_none() && self.opt(&[since]).is_some() {
+            let want = format!("{what} of the same account, since {since} is set");
+            self.bad.push(BadSetting { name, got: "nothing".to_owned(), want });
+        }
+    }
+
     fn url(&mut self, names: &[&'static str], default: &str) -> String {
         self.parsed(names, "an http or https address", parse_url).unwrap_or_else(|| default.to_owned())
     }
@@ -734,6 +742,7 @@ fn cloudinary<F: Fn(&str) -> Option<String>>(read: &mut Reader<F>) -> Option<Clo
 
 fn stripe<F: Fn(&str) -> Option<String>>(read: &mut Reader<F>) -> Option<Stripe> {
     let api_base = read.url(&["STRIPE_API_BASE"], "https://api.stripe.com");
+    read.need("STRIPE_SECRET_KEY", "the secret key", "STRIPE_WEBHOOK_SECRET");
     Some(Stripe {
         secret_key: Secret::new(read.opt(&["STRIPE_SECRET_KEY"])?),
         webhook_secret: read.opt(&["STRIPE_WEBHOOK_SECRET"]).map(Secret::new),
@@ -743,6 +752,8 @@ fn stripe<F: Fn(&str) -> Option<String>>(read: &mut Reader<F>) -> Option<Stripe>
 
 fn paypal<F: Fn(&str) -> Option<String>>(read: &mut Reader<F>) -> Option<Paypal> {
     let api_base = read.url(&["PAYPAL_API_BASE"], "https://api-m.paypal.com");
+    read.need("PAYPAL_CLIENT_SECRET", "the secret", "PAYPAL_CLIENT_ID");
+    read.need("PAYPAL_CLIENT_ID", "the client id", "PAYPAL_CLIENT_SECRET");
     Some(Paypal {
         client_id: read.opt(&["PAYPAL_CLIENT_ID"])?,
         client_secret: Secret::new(read.opt(&["PAYPAL_CLIENT_SECRET"])?),
@@ -962,6 +973,20 @@ mod tests {
         );
         assert!(with(&[&settings[..], &[("PAYPAL_WEBHOOK_ID", "8PT")]].concat()).is_ok());
         assert!(with(&settings[4..]).is_ok(), "on somebody's machine it may be missing");
+    }
+
+    #[test]
+    fn half_of_a_gateways_keys_is_refused_and_not_taken_for_none() {
+        for (set, missing) in [
+            ("PAYPAL_CLIENT_ID", "PAYPAL_CLIENT_SECRET"),
+            ("PAYPAL_CLIENT_SECRET", "PAYPAL_CLIENT_ID"),
+            ("STRIPE_WEBHOOK_SECRET", "STRIPE_SECRET_KEY"),
+        ] {
+            let error = with(&[(set, "confidential")]).unwrap_err().to_string();
+            assert!(error.contains(&format!("{missing}: got nothing")), "{error}");
+            assert!(error.contains(set) && !error.contains("confidential"), "{error}");
+            assert!(with(&[(set, "")]).is_ok());
+        }
     }
 
     #[test]
