@@ -5,6 +5,7 @@ use std::{net::TcpListener, process::ExitCode, time::Duration};
 use crate::embedded;
 use api::dead_letters;
 use bson::{Document, doc};
+use serde::Deserialize;
 use shared::audit;
 use shared::clock::Clock;
 use shared::config::{AuthMode, BadConfig, Config, RealtimeAdapter};
@@ -55,8 +56,8 @@ pub(crate) async fn examine(config: anyhow::Result<Config>) -> anyhow::Result<Ex
     note("chat bus", vec![bus(&config).await]);
     note("mail", vec![mail(&config).await]);
     note("media", vec![media(&config).await]);
-    note("stripe", vec![stripe(&config).await]);
-    note("paypal", vec![paypal(&config).await]);
+    note("stripe", stripe(&config).await);
+    note("paypal", paypal(&config).await);
     if bad == 0 {
         say("\nEverything works.");
         return Ok(ExitCode::SUCCESS);
@@ -279,20 +280,61 @@ async fn media(config: &Config) -> Finding {
     asked("Cloudinary", request, "CLOUDINARY_NAME, CLOUDINARY_API_KEY or CLOUDINARY_API_SECRET").await
 }
 
-async fn stripe(config: &Config) -> Finding {
-    let Some(stripe) = &config.stripe else { return sandbox(config, "STRIPE_SECRET_KEY") };
-    let request =
-        client().get(format!("{}/v1/balance", stripe.api_base)).bearer_auth(stripe.secret_key.expose());
-    asked("Stripe", request, "STRIPE_SECRET_KEY").await
+async fn stripe(config: &Config) -> Vec<Finding> {
+    let Some(stripe) = &config.stripe else { return vec![sandbox(config, "STRIPE_SECRET_KEY")] };
+    let key = stripe.secret_key.expose();
+    // What payments need: a restricted key may be for nothing else.
+    let request = client().get(format!("{}/v1/payment_intents?limit=1", stripe.api_base)).bearer_auth(key);
+    let mut found = vec![asked("Stripe", request, "STRIPE_SECRET_KEY").await];
+    if config.is_production() && (key.starts_with("sk_test_") || key.starts_with("rk_test_")) {
+        found.push(Doubt(
+            "STRIPE_SECRET_KEY is a test key: orders count as paid, and no money moves".to_owned(),
+        ));
+    }
+    if stripe.webhook_secret.is_none() {
+        found.push(unheard("STRIPE_WEBHOOK_SECRET"));
+    }
+    found
 }
 
-async fn paypal(config: &Config) -> Finding {
-    let Some(paypal) = &config.paypal else { return sandbox(config, "PAYPAL_CLIENT_ID") };
+#[derive(Deserialize)]
+struct Token {
+    access_token: String,
+}
+
+async fn paypal(config: &Config) -> Vec<Finding> {
+    let Some(paypal) = &config.paypal else { return vec![sandbox(config, "PAYPAL_CLIENT_ID")] };
     let request = client()
         .post(format!("{}/v1/oauth2/token", paypal.api_base))
         .basic_auth(&paypal.client_id, Some(paypal.client_secret.expose()))
         .form(&[("grant_type", "client_credentials")]);
-    asked("PayPal", request, "PAYPAL_CLIENT_ID or PAYPAL_CLIENT_SECRET").await
+    let answer = match answered("PayPal", request, "PAYPAL_CLIENT_ID or PAYPAL_CLIENT_SECRET").await {
+        Ok(answer) => answer,
+        Err(finding) => return vec![finding],
+    };
+    let Ok(Token { access_token }) = answer.json().await else {
+        return vec![Bad("PayPal answers something else than a token: is PAYPAL_API_BASE right?".to_owned())];
+    };
+    let mut found = vec![Good("PayPal knows us".to_owned())];
+    found.push(match &paypal.webhook_id {
+        None => unheard("PAYPAL_WEBHOOK_ID"),
+        Some(id) => {
+            let url = format!("{}/v1/notifications/webhooks/{id}", paypal.api_base);
+            let request = client().get(url).bearer_auth(access_token);
+            match answered("PayPal", request, "PAYPAL_WEBHOOK_ID").await {
+                Ok(_) => Good("PayPal knows the webhook".to_owned()),
+                Err(finding) => finding,
+            }
+        }
+    });
+    found
+}
+
+fn unheard(setting: &str) -> Finding {
+    Doubt(format!(
+        "{setting} is not set, so what the gateway tells is refused: nobody hears of disputes, of refunds made there \
+         and of payments that nobody orders with"
+    ))
 }
 
 fn sandbox(config: &Config, setting: &str) -> Finding {
@@ -304,13 +346,25 @@ fn sandbox(config: &Config, setting: &str) -> Finding {
 }
 
 async fn asked(name: &str, request: reqwest::RequestBuilder, settings: &str) -> Finding {
+    match answered(name, request, settings).await {
+        Ok(_) => Good(format!("{name} knows us")),
+        Err(finding) => finding,
+    }
+}
+
+/// What it answers if it knows us, else what is wrong.
+async fn answered(
+    name: &str,
+    request: reqwest::RequestBuilder,
+    settings: &str,
+) -> Result<reqwest::Response, Finding> {
     match request.send().await {
-        Ok(answer) if answer.status().is_success() => Good(format!("{name} knows us")),
+        Ok(answer) if answer.status().is_success() => Ok(answer),
         Ok(answer) if matches!(answer.status().as_u16(), 401 | 403 | 404) => {
-            Bad(format!("{name} does not know us ({}): {settings} is wrong", answer.status()))
+            Err(Bad(format!("{name} does not know us ({}): {settings} is wrong", answer.status())))
         }
-        Ok(answer) => Bad(format!("{name} answers {}", answer.status())),
-        Err(error) => Bad(format!("{name} cannot be reached: {error}")),
+        Ok(answer) => Err(Bad(format!("{name} answers {}", answer.status()))),
+        Err(error) => Err(Bad(format!("{name} cannot be reached: {error}"))),
     }
 }
 
