@@ -50,6 +50,7 @@ mod sandbox;
 mod selftest;
 mod settings;
 mod shops;
+mod strangers;
 mod stripe;
 mod users;
 mod webhooks;
