@@ -257,3 +257,29 @@ async fn what_was_paid_for_a_cart_that_costs_something_else_goes_back_if_nobody_
     assert_eq!(stripe.await_refunds(&intent, 1).await[0]["amount"], 500);
     app.assert_books_balance().await;
 }
+
+#[tokio::test]
+async fn a_payment_that_was_begun_here_proves_nobody_elses_claim() {
+    let paypal = Paypal::start().await;
+    let app = paypal.app(&[]).await;
+    let (ann, eve, bob) = tokio::join!(app.buyer("ann"), app.buyer("eve"), app.seller("bob"));
+    let root = app.admin("root").await;
+    let cup = bob.product("cup", "10", 100).await;
+    let begun = ann.post("/api/paypal/create-order").json(&in_cash(&[(&cup, 1)])).await.expect(201);
+    let begun = begun["id"].as_str().unwrap();
+    paypal.approve(begun, PAYER);
+    let capture = paypal.capture(begun);
+    let stolen = claim(&eve, &[(&cup, 1)], PAYER).await;
+    paypal.deliver(&app, &paypal.captured(&capture)).await.expect(200);
+    await_applied(&app).await;
+    api::look_after_payments(&app.inside()).await.unwrap();
+    assert_eq!(payment_status(&eve, &stolen).await, "unverified");
+    let orders = app.db.raw::<Document>("orders");
+    let oid: bson::oid::ObjectId = id(&stolen).parse().unwrap();
+    let checkout = orders.find_one(doc! { "_id": oid }).await.unwrap().unwrap();
+    let verify = format!("/api/payment/verify-claim/{}", checkout.get_str("checkoutId").unwrap());
+    root.put(&verify).json(&json!({ "capture": capture })).await.refused(409, "payment_not_yours");
+    let honest = claim(&ann, &[(&cup, 1)], &capture).await;
+    assert_eq!(payment_status(&ann, &honest).await, "succeeded");
+    app.assert_books_balance().await;
+}

@@ -401,3 +401,118 @@ async fn money_for_which_nobody_orders_goes_back_and_what_was_not_begun_here_is_
     assert!(words.contains("returned"), "{words}");
     app.assert_books_balance().await;
 }
+
+fn of_dispute(event: &Value) -> &str {
+    event["data"]["object"]["id"].as_str().unwrap()
+}
+
+#[tokio::test]
+async fn an_order_of_which_the_bank_takes_a_part_is_still_served_and_one_that_it_takes_whole_is_not() {
+    let stripe = Stripe::start().await;
+    let app = stripe.app(&[]).await;
+    let (ann, bob) = tokio::join!(app.buyer("ann"), app.seller("bob"));
+    let cup = bob.product("cup", "10", 10).await;
+    let (intent, _) = pay(&stripe, &ann, 2200).await;
+    let placed = order(&ann, &[(&cup, 2)], &intent).await.remove(0);
+    for (minor, status) in [(500, "Processing"), (1700, "Cancelled")] {
+        let opened = stripe.dispute(&intent, minor);
+        stripe.deliver(&app, &opened).await.expect(200);
+        await_applied(&app).await;
+        assert_eq!(shown(&ann, &placed).await["paymentInfo"]["status"], "disputed");
+        stripe.deliver(&app, &stripe.dispute_becomes(of_dispute(&opened), "lost")).await.expect(200);
+        await_applied(&app).await;
+        let stands = shown(&ann, &placed).await;
+        // Otherwise 17.00 would stay here for nothing.
+        assert_eq!(
+            (&stands["status"], &stands["paymentInfo"]["status"]),
+            (&json!(status), &json!("charged back"))
+        );
+        app.assert_books_balance().await;
+    }
+    assert_eq!(app.shelf(&cup).await, (10, 0, 0));
+    // Delivered in between, the shop has what the bank has left.
+    let (intent, _) = pay(&stripe, &ann, 2200).await;
+    let placed = order(&ann, &[(&cup, 2)], &intent).await.remove(0);
+    for (minor, balance) in [(500, 1980 - 450), (1700, 0)] {
+        let opened = stripe.dispute(&intent, minor);
+        stripe.deliver(&app, &opened).await.expect(200);
+        stripe.deliver(&app, &stripe.dispute_becomes(of_dispute(&opened), "lost")).await.expect(200);
+        await_applied(&app).await;
+        bob.set_status(id(&placed), "Delivered").await;
+        assert_eq!(app.balance(&bob).await, balance);
+        app.assert_books_balance().await;
+    }
+    assert!(stripe.refunds(&intent).is_empty());
+}
+
+#[tokio::test]
+async fn a_dispute_that_is_decided_otherwise_later_moves_the_money_once_more() {
+    let stripe = Stripe::start().await;
+    let app = stripe.app(&[]).await;
+    let (ann, bob) = tokio::join!(app.buyer("ann"), app.seller("bob"));
+    let cup = bob.product("cup", "10", 10).await;
+    let (intent, _) = pay(&stripe, &ann, 1100).await;
+    let placed = order(&ann, &[(&cup, 1)], &intent).await.remove(0);
+    bob.set_status(id(&placed), "Delivered").await;
+    let opened = stripe.dispute(&intent, 1100);
+    stripe.deliver(&app, &opened).await.expect(200);
+    for (state, balance) in [("won", 990), ("lost", 0), ("won", 990), ("lost", 0)] {
+        app.clock.advance(1000);
+        stripe.deliver(&app, &stripe.dispute_becomes(of_dispute(&opened), state)).await.expect(200);
+        await_applied(&app).await;
+        assert_eq!(app.balance(&bob).await, balance, "{state}");
+        app.assert_books_balance().await;
+    }
+}
+
+#[tokio::test]
+async fn a_refund_that_an_administrator_decided_and_that_fails_is_shown_again_until_it_is_settled() {
+    let stripe = Stripe::start().await;
+    let app = stripe.app(&[("UNUSED_PAYMENT_TTL", "1h")]).await;
+    let root = app.admin("root").await;
+    let strange = stripe.begin_elsewhere(700, "usd");
+    stripe.deliver(&app, &stripe.succeed(&strange)).await.expect(200);
+    await_applied(&app).await;
+    app.clock.advance(3_601_000);
+    api::look_after_payments(&app.inside()).await.unwrap();
+    let path = format!("/api/payment/settle/{strange}");
+    root.put(&path).json(&json!({ "decision": "return" })).await.expect(200);
+    let refund = stripe.await_refunds(&strange, 1).await[0].clone();
+    stripe.deliver(&app, &stripe.fail_refund(id_of(&refund))).await.expect(200);
+    await_applied(&app).await;
+    let listed = root.get("/api/payment/needing-attention").await.expect(200);
+    assert_eq!(listed["payments"][0]["why"], "return_failed");
+    root.put(&path).json(&json!({ "decision": "keep" })).await.expect(200);
+    // The same again says nothing new.
+    stripe.deliver(&app, &stripe.refund_event(id_of(&refund), "refund.failed")).await.expect(200);
+    await_applied(&app).await;
+    let listed = root.get("/api/payment/needing-attention").await.expect(200);
+    assert_eq!(listed["payments"], json!([]));
+}
+
+fn id_of(object: &Value) -> &str {
+    object["id"].as_str().unwrap()
+}
+
+#[tokio::test]
+async fn a_payment_of_an_earlier_version_of_which_some_went_back_then_is_no_difference() {
+    let stripe = Stripe::start().await;
+    let app = stripe.app(&[]).await;
+    let (ann, bob, eve) = tokio::join!(app.buyer("ann"), app.seller("bob"), app.seller("eve"));
+    let (cup, pot) = tokio::join!(bob.product("cup", "10", 10), eve.product("pot", "20", 10));
+    let (intent, _) = pay(&stripe, &ann, 3300).await;
+    let orders = order(&ann, &[(&cup, 1), (&pot, 1)], &intent).await;
+    let cancel = async |order: &Value, count| {
+        ann.put(&format!("/api/order/cancel-order/{}", id(order))).await.expect(200);
+        stripe.await_refunds(&intent, count).await;
+        crate::mail::outbox_is_empty(&app).await;
+    };
+    cancel(&orders[0], 1).await;
+    // Those kept neither.
+    let payments = app.db.raw::<Document>("payments");
+    let forget = doc! { "$unset": { "returns": "", "currency": "" } };
+    payments.update_one(doc! { "_id": &intent }, forget).await.unwrap();
+    app.assert_books_balance().await;
+    cancel(&orders[1], 2).await;
+    app.assert_books_balance().await;
+}

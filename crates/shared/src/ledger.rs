@@ -1,6 +1,7 @@
 //! Booking money: entries whose lines sum to zero, and the shops' balances that follow from them.
 
 use bson::{Bson, Document, doc};
+use futures_util::TryStreamExt as _;
 use mongodb::{ClientSession, error::Error};
 
 use crate::{
@@ -42,7 +43,7 @@ pub fn source(payment: Option<&PaymentInfo>) -> &'static str {
 }
 
 /// The key of the entry that puts an order's credit on hold; those that end it follow with `:won` or
-/// `:lost`.
+/// `:lost`, and `:lost:2` and so on if it is decided otherwise later.
 pub fn dispute_key(order: Id<Order>, dispute: &str) -> String {
     format!("dispute:{order}:{dispute}")
 }
@@ -76,6 +77,18 @@ pub async fn entry(
     key: &str,
 ) -> mongodb::error::Result<Option<LedgerEntry>> {
     db.of::<LedgerEntry>().find_one(doc! { "_id": key }).session(session).await
+}
+
+/// The entries that follow an entry under its key: `<key>:…`.
+pub async fn entries_below(
+    db: &Db,
+    session: &mut ClientSession,
+    key: &str,
+) -> mongodb::error::Result<Vec<LedgerEntry>> {
+    // `;` comes right after `:`.
+    let below = doc! { "_id": { "$gte": format!("{key}:"), "$lt": format!("{key};") } };
+    let mut found = db.of::<LedgerEntry>().find(below).sort(doc! { "_id": 1 }).session(&mut *session).await?;
+    found.stream(session).try_collect().await
 }
 
 /// Moves a shop's balance up, or down without asking whether it is enough: a refund may overdraw.

@@ -16,7 +16,7 @@ use shared::{
 };
 use tracing::{info, warn};
 
-use super::store;
+use super::{ANONYMOUS, store};
 use crate::{
     error::{Error, Result},
     orders::{earnings::Rates, verified},
@@ -94,14 +94,22 @@ pub(super) async fn match_once(
         warn!("several accounts name one PayPal payer: an administrator has to say whose payment it was");
         return Ok(0);
     }
+    let buyer = buyers.first().map(|buyer| buyer.hex());
     let mut claims = unproven(orders);
     let mut proven = 0;
-    for payment in payments {
+    for payment in payments.into_iter().filter(|payment| may_be_of(payment, buyer.as_deref())) {
         let Some(i) = nearest(&claims, &payment) else { continue };
         prove(db, outbox, session, &claims.remove(i), &payment, rates, now).await?;
         proven += 1;
     }
     Ok(proven)
+}
+
+/// Whether a payment may be this account's. Whose one is that was begun here is known: whoever knows the
+/// payer's id has no right to it.
+fn may_be_of(payment: &Payment, buyer: Option<&str>) -> bool {
+    let begun_for = payment.buyer.as_deref().filter(|of| *of != ANONYMOUS);
+    begun_for.is_none_or(|of| buyer == Some(of))
 }
 
 fn unproven(orders: Vec<Order>) -> Vec<Claim> {
@@ -176,6 +184,10 @@ pub(crate) async fn verify(app: &App, checkout: &str, payment: Payment) -> Resul
                 let mut found = db.of::<Order>().find(orders).session(&mut *session).await?;
                 let orders: Vec<Order> = found.stream(&mut *session).try_collect().await?;
                 let Some(claim) = unproven(orders).pop() else { return Ok(None) };
+                let user = claim.orders.iter().find_map(|order| order.user.as_ref());
+                if !may_be_of(&payment, user.map(|user| user.id.hex()).as_deref()) {
+                    return Err(super::wire::PAYMENT_OF_ANOTHER.into());
+                }
                 if claim.total() != payment.amount() {
                     let words =
                         format!("{} was paid, but the orders come to {}", payment.amount(), claim.total());

@@ -4,6 +4,8 @@
 //! Which entries of the ledger there are follows from the dispute and from whether the order was credited,
 //! never from what came first.
 
+use std::collections::BTreeMap;
+
 use bson::doc;
 use futures_util::TryStreamExt as _;
 use mongodb::ClientSession;
@@ -62,13 +64,19 @@ pub(super) async fn settle(
             Some(DisputeState::Lost) => PaymentInfo::CHARGED_BACK,
             Some(DisputeState::Won) => PaymentInfo::SUCCEEDED,
         };
-        if status == PaymentInfo::CHARGED_BACK {
+        // Of what was taken back in part, the rest was paid: it is still served.
+        let gone = disputes.iter().filter(|dispute| dispute.state == DisputeState::Lost);
+        let gone = gone.flat_map(|dispute| &dispute.shares).filter(|share| share.order == order.id);
+        let gone: i64 = gone.map(|share| share.minor).sum();
+        let worth = earnings::value(order, rates) - refunds::returned(order);
+        if status == PaymentInfo::CHARGED_BACK && gone >= worth.minor() {
             lost.push(order.id);
         }
         // What went back to the buyer already stays so.
         let still = [PaymentInfo::SUCCEEDED, PaymentInfo::DISPUTED, PaymentInfo::CHARGED_BACK];
         let filter = doc! { "_id": order.id, "paymentInfo.status": { "$in": still.to_vec() } };
-        let update = doc! { "$set": { "paymentInfo.status": status } };
+        // Written in any case: whoever credits the order at the same time has to see every dispute.
+        let update = doc! { "$set": { "paymentInfo.status": status }, "$inc": { "__v": 1 } };
         db.of::<Order>().update_one(filter, update).session(&mut *session).await?;
     }
     Ok(lost)
@@ -212,7 +220,7 @@ async fn book(
         ledger::book(db, session, key.clone(), now, lines).await?;
         ledger::credit(db, session, share.shop, -earned, "On hold", now).await?;
     }
-    let (end, lines) = match dispute.state {
+    let (end, right) = match dispute.state {
         DisputeState::Open => return Ok(()),
         DisputeState::Won => {
             ("won", vec![ledger::line(ledger::DISPUTES, -earned), ledger::line(&*shop, earned)])
@@ -226,12 +234,27 @@ async fn book(
             ],
         ),
     };
-    let key = format!("{key}:{end}");
-    if ledger::entry(db, session, &key).await?.is_none() {
-        ledger::book(db, session, key, now, lines).await?;
-        if dispute.state == DisputeState::Won {
-            ledger::credit(db, session, share.shop, earned, "Released", now).await?;
-        }
+    // Banks change their minds: then only what is different moves.
+    let ends = ledger::entries_below(db, session, &key).await?;
+    let mut moves: BTreeMap<String, i64> = BTreeMap::new();
+    for line in right {
+        *moves.entry(line.account).or_default() += line.minor;
+    }
+    for line in ends.iter().flat_map(|entry| &entry.lines) {
+        *moves.entry(line.account.clone()).or_default() -= line.minor;
+    }
+    moves.retain(|_, minor| *minor != 0);
+    let key = match ends.len() {
+        0 => format!("{key}:{end}"),
+        _ if moves.is_empty() => return Ok(()),
+        earlier => format!("{key}:{end}:{}", earlier + 1),
+    };
+    let to_shop = Money::from_minor(moves.get(&*shop).copied().unwrap_or_default());
+    let lines = moves.into_iter().map(|(account, minor)| ledger::line(account, Money::from_minor(minor)));
+    ledger::book(db, session, key, now, lines.collect()).await?;
+    if to_shop != Money::ZERO {
+        let word = if to_shop.is_negative() { "Charged back" } else { "Released" };
+        ledger::credit(db, session, share.shop, to_shop, word, now).await?;
     }
     Ok(())
 }

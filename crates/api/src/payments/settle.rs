@@ -162,7 +162,7 @@ async fn note(db: &Db, session: &mut ClientSession, payment: &Payment, standing:
     };
     // Written in any case: of two who settle a payment at once, one has to see what the other did.
     let mut update = doc! { "$inc": { "version": 1_i64 } };
-    if let Some(attention) = attention.filter(|_| payment.settled_by.is_none()) {
+    if let Some(attention) = attention.filter(|why| payment.settled_why != Some(*why)) {
         let attention = bson::serialize_to_bson(&attention).map_err(anyhow::Error::from)?;
         update.insert("$set", doc! { "attention": attention });
     }

@@ -107,6 +107,8 @@ pub(super) const FORGED: Refusal =
 pub(super) const NOT_THE_AMOUNT: Refusal =
     Refusal::conflict("payment_does_not_fit", "The payment is not of what the orders come to");
 
+pub(super) const PAYMENT_OF_ANOTHER: Refusal =
+    Refusal::conflict("payment_not_yours", "This payment was begun here by another account than the order's");
 pub(super) const PAYMENT_TAKEN: Refusal =
     Refusal::conflict("payment_used", "This payment has been used for other orders already");
 

@@ -78,28 +78,37 @@ fn differences(
     let (all, fee) = (Money::from_minor(share.minor), Money::from_minor(share.fee_minor));
     let earned = all - fee;
     let ends = dispute.state;
-    // What the shop, those on hold and the fees gain with each entry.
-    let entries = [
-        (key.clone(), credited, [-earned, earned, Money::ZERO]),
-        (format!("{key}:won"), credited && ends == DisputeState::Won, [earned, -earned, Money::ZERO]),
-        (format!("{key}:lost"), credited && ends == DisputeState::Lost, [Money::ZERO, -earned, -fee]),
-    ];
     let shop = ledger::shop_account(share.shop);
     let mut found = Vec::new();
-    for (key, wanted, right) in entries {
-        match (booked.remove(&key), wanted) {
-            (Some(entry), true) => {
-                let of = |name: &str| moved(std::slice::from_ref(&entry), |account| account == name);
-                let has = [of(&shop), of(ledger::DISPUTES), of(ledger::FEES)];
-                if has != right {
-                    found.push(format!("the ledger's entry {key} is not of what the dispute is about"));
-                }
+    // Several where it was decided otherwise later: together they are what the last decision means.
+    let below: Vec<String> =
+        booked.range(format!("{key}:")..format!("{key};")).map(|(key, _)| key.clone()).collect();
+    let below: Vec<LedgerEntry> = below.iter().filter_map(|key| booked.remove(key)).collect();
+    let hold: Vec<LedgerEntry> = booked.remove(&key).into_iter().collect();
+    // What the shop, those on hold and the fees gain with it.
+    let (end, at_the_end) = match ends {
+        DisputeState::Open => ("open", [Money::ZERO; 3]),
+        DisputeState::Won => ("won", [earned, -earned, Money::ZERO]),
+        DisputeState::Lost => ("lost", [Money::ZERO, -earned, -fee]),
+    };
+    let parts = [
+        (key.clone(), hold, credited, [-earned, earned, Money::ZERO]),
+        (format!("{key}:{end}"), below, credited && ends != DisputeState::Open, at_the_end),
+    ];
+    for (key, entries, wanted, right) in parts {
+        if entries.is_empty() && wanted {
+            found.push(format!("the ledger has no entry {key}"));
+        }
+        if !wanted {
+            let needless = entries.iter().map(|entry| &entry.key);
+            found.extend(
+                needless.map(|key| format!("the ledger has an entry {key}, and there is no reason for it")),
+            );
+        } else if let Some(last) = entries.last() {
+            let of = |name: &str| moved(&entries, |account| account == name);
+            if [of(&shop), of(ledger::DISPUTES), of(ledger::FEES)] != right {
+                found.push(format!("the ledger's entry {} is not of what the dispute is about", last.key));
             }
-            (None, true) => found.push(format!("the ledger has no entry {key}")),
-            (Some(_), false) => {
-                found.push(format!("the ledger has an entry {key}, and there is no reason for it"))
-            }
-            (None, false) => {}
         }
     }
     found
