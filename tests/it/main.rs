@@ -52,6 +52,7 @@ mod settings;
 mod shops;
 mod strangers;
 mod stripe;
+mod turmoil;
 mod users;
 mod webhooks;
 mod withdrawals;

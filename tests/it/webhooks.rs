@@ -321,6 +321,18 @@ async fn what_the_bank_may_take_back_does_not_go_back_a_second_time() {
     assert_eq!(app.balance(&bob).await, 0);
     assert_eq!(stripe.refunds(&intent).len() + stripe.refunds(&other).len(), 0);
     app.assert_books_balance().await;
+    // The bank changes its mind: the one is the shop's again, for the other there is nothing to send any more.
+    for event in [&opened, &of_other] {
+        let dispute = event["data"]["object"]["id"].as_str().unwrap();
+        app.clock.advance(1000);
+        stripe.deliver(&app, &stripe.dispute_becomes(dispute, "won")).await.expect(200);
+    }
+    await_applied(&app).await;
+    assert_eq!(app.balance(&bob).await, 990);
+    assert!(stripe.refunds(&intent).is_empty());
+    assert_eq!(stripe.await_refunds(&other, 1).await[0]["amount"], 2200);
+    assert_eq!(shown(&ann, &waiting).await["paymentInfo"]["status"], "refunded");
+    app.assert_books_balance().await;
 }
 
 #[tokio::test]

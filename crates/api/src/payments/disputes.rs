@@ -14,11 +14,11 @@ use shared::{
     db::Db,
     id::Id,
     ledger,
-    model::{Dispute, DisputeShare, DisputeState, Order, OutboxJob, Payment, PaymentInfo, Shop},
+    model::{Dispute, DisputeShare, DisputeState, Order, OutboxJob, Payment, PaymentInfo, Shop, Status},
     money::Money,
 };
 
-use super::{letters, standing::Standing};
+use super::{letters, standing::Standing, store};
 use crate::{
     error::Result,
     orders::{
@@ -72,6 +72,16 @@ pub(super) async fn settle(
         if status == PaymentInfo::CHARGED_BACK && gone >= worth.minor() {
             lost.push(order.id);
         }
+        if status == PaymentInfo::SUCCEEDED && is_given_up(order) {
+            // The bank gave the money back after all, and there is nothing to send for it any more.
+            let back = earnings::value(order, rates) - refunds::returned(order);
+            let key = format!("cancelled:{}", order.id);
+            store::ask_return(db, session, outbox, &payment.id, back, key, now).await?;
+            let update =
+                doc! { "$set": { "paymentInfo.status": PaymentInfo::REFUNDED }, "$inc": { "__v": 1 } };
+            db.of::<Order>().update_one(doc! { "_id": order.id }, update).session(&mut *session).await?;
+            continue;
+        }
         // What went back to the buyer already stays so.
         let still = [PaymentInfo::SUCCEEDED, PaymentInfo::DISPUTED, PaymentInfo::CHARGED_BACK];
         let filter = doc! { "_id": order.id, "paymentInfo.status": { "$in": still.to_vec() } };
@@ -80,6 +90,12 @@ pub(super) async fn settle(
         db.of::<Order>().update_one(filter, update).session(&mut *session).await?;
     }
     Ok(lost)
+}
+
+/// Whether an order was cancelled because its money was lost.
+fn is_given_up(order: &Order) -> bool {
+    let status = order.payment.as_ref().and_then(|payment| payment.status.as_deref());
+    order.status == Status::Cancelled && status == Some(PaymentInfo::CHARGED_BACK)
 }
 
 async fn orders(
