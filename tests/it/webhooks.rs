@@ -68,9 +68,11 @@ async fn outcome(app: &TestApp, payment: &str, order: &Value) -> Value {
         ledger.find(about).sort(doc! { "_id": 1 }).await.unwrap().try_collect().await.unwrap();
     let dispute =
         disputes.first().map(|dispute| dispute.get_str("_id").unwrap().to_owned()).unwrap_or_default();
+    let shop = order.get_str("shopId").unwrap();
+    let line = |line: &bson::Bson| line.to_string().replace(shop, "S");
     let entry = |entry: &Document| {
         let key = entry.get_str("_id").unwrap().replace(&oid.to_hex(), "O").replace(&dispute, "D");
-        json!([key, entry.get_array("lines").unwrap().iter().map(ToString::to_string).collect::<Vec<_>>()])
+        json!([key, entry.get_array("lines").unwrap().iter().map(line).collect::<Vec<_>>()])
     };
     let of_dispute = |dispute: &Document| {
         let share = dispute.get_array("shares").unwrap()[0].as_document().unwrap().clone();
@@ -110,19 +112,31 @@ fn permutations(of: &[Value]) -> Vec<Vec<Value>> {
     all
 }
 
+/// Several, so that they do not all wait for one balance.
+async fn shops(app: &TestApp) -> Vec<Seller> {
+    futures_util::future::join_all(["bob", "cid", "dan", "eve", "fay", "gus"].map(|name| app.seller(name)))
+        .await
+}
+
+async fn balances(app: &TestApp, shops: &[Seller]) -> i64 {
+    futures_util::future::join_all(shops.iter().map(|shop| app.balance(shop))).await.into_iter().sum()
+}
+
 /// Lets many payments go through the same life, told in every order, and gives what each has come to.
 async fn every_order(
     app: &TestApp,
     stripe: &Stripe,
     ann: &Buyer,
-    bob: &Seller,
+    shops: &[Seller],
     life: impl Fn(&str, Value) -> Vec<Value>,
 ) -> Vec<Value> {
-    let cup = bob.product("cup", "10", 1000).await;
+    let cups: Vec<Value> =
+        futures_util::future::join_all(shops.iter().map(|shop| shop.product("cup", "10", 1000))).await;
+    let goods: Vec<(&Seller, &Value)> = shops.iter().zip(&cups).collect();
     // Each payment needs events of its own; they are permuted by place.
     let places: Vec<Value> = (0..5).map(|place| json!(place)).collect();
-    let run = |order_of_news: Vec<Value>| {
-        let (cup, life) = (&cup, &life);
+    let run = |(i, order_of_news): (usize, Vec<Value>)| {
+        let ((bob, cup), life) = (goods[i % goods.len()], &life);
         async move {
             let (intent, event) = pay(stripe, ann, 1100).await;
             let placed = order(ann, &[(cup, 1)], &intent).await.remove(0);
@@ -138,8 +152,11 @@ async fn every_order(
             (intent, placed)
         }
     };
-    let all: Vec<(String, Value)> =
-        stream::iter(permutations(&places)).map(run).buffer_unordered(8).collect().await;
+    let all: Vec<(String, Value)> = stream::iter(permutations(&places).into_iter().enumerate())
+        .map(run)
+        .buffer_unordered(8)
+        .collect()
+        .await;
     await_applied(app).await;
     let mut outcomes = Vec::new();
     for (intent, placed) in all {
@@ -152,7 +169,7 @@ async fn every_order(
 async fn a_dispute_that_is_won_ends_in_one_state_whatever_comes_first() {
     let stripe = Stripe::start().await;
     let app = stripe.app(&[]).await;
-    let (ann, bob) = tokio::join!(app.buyer("ann"), app.seller("bob"));
+    let (ann, shops) = tokio::join!(app.buyer("ann"), shops(&app));
     let life = |intent: &str, paid: Value| {
         let opened = stripe.dispute(intent, 1100);
         let dispute = opened["data"]["object"]["id"].as_str().unwrap().to_owned();
@@ -161,16 +178,16 @@ async fn a_dispute_that_is_won_ends_in_one_state_whatever_comes_first() {
         let back = stripe.event("charge.dispute.funds_reinstated", closed["data"]["object"].clone());
         vec![paid, opened, withdrawn, closed, back]
     };
-    let outcomes = every_order(&app, &stripe, &ann, &bob, life).await;
+    let outcomes = every_order(&app, &stripe, &ann, &shops, life).await;
     assert_eq!(outcomes.len(), 120);
     assert_eq!(outcomes[0]["payment"], "succeeded");
     assert_eq!(outcomes[0]["ledger"].as_array().unwrap().len(), 3);
     for outcome in &outcomes {
         assert_eq!(outcome, &outcomes[0]);
     }
-    assert_eq!(app.balance(&bob).await, 120 * 990);
+    assert_eq!(balances(&app, &shops).await, 120 * 990);
     // One mail when it began and one when it ended, for each.
-    assert_eq!(app.mails().count_to(&bob.email), 240);
+    assert_eq!(shops.iter().map(|shop| app.mails().count_to(&shop.email)).sum::<usize>(), 240);
     app.assert_books_balance().await;
 }
 
@@ -178,7 +195,7 @@ async fn a_dispute_that_is_won_ends_in_one_state_whatever_comes_first() {
 async fn a_dispute_that_is_lost_after_a_refund_elsewhere_ends_in_one_state_whatever_comes_first() {
     let stripe = Stripe::start().await;
     let app = stripe.app(&[]).await;
-    let (ann, bob) = tokio::join!(app.buyer("ann"), app.seller("bob"));
+    let (ann, shops) = tokio::join!(app.buyer("ann"), shops(&app));
     let life = |intent: &str, paid: Value| {
         let refunded = stripe.refund_elsewhere(intent, 100);
         let in_all = stripe.charge_refunded(intent);
@@ -187,7 +204,7 @@ async fn a_dispute_that_is_lost_after_a_refund_elsewhere_ends_in_one_state_whate
         let closed = stripe.dispute_becomes(&dispute, "lost");
         vec![paid, refunded, in_all, opened, closed]
     };
-    let outcomes = every_order(&app, &stripe, &ann, &bob, life).await;
+    let outcomes = every_order(&app, &stripe, &ann, &shops, life).await;
     assert_eq!(outcomes.len(), 120);
     assert_eq!(outcomes[0]["payment"], "charged back");
     assert_eq!(outcomes[0]["attention"], "returned_elsewhere");
@@ -195,8 +212,8 @@ async fn a_dispute_that_is_lost_after_a_refund_elsewhere_ends_in_one_state_whate
         assert_eq!(outcome, &outcomes[0]);
     }
     // Of each the shop keeps its part of the 1.00 that was not disputed.
-    assert_eq!(app.balance(&bob).await, 120 * 90);
-    assert_eq!(app.mails().count_to(&bob.email), 240);
+    assert_eq!(balances(&app, &shops).await, 120 * 90);
+    assert_eq!(shops.iter().map(|shop| app.mails().count_to(&shop.email)).sum::<usize>(), 240);
     app.assert_books_balance().await;
 }
 

@@ -153,7 +153,7 @@ pub enum MovementKind {
     Refund {
         /// The gateway's id of the refund.
         id: String,
-        /// [`NewRefund::key`]; none for one that somebody made at the gateway.
+        /// Its key, which tells it from those that somebody made at the gateway: those have none.
         key: Option<String>,
     },
 }
