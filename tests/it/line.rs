@@ -509,16 +509,20 @@ async fn a_page_that_is_left_is_told_from_a_connection_that_broke() {
     // A client that repeats nothing when it comes back.
     let headers = [("cookie", cookies.as_str()), ("user-agent", "Python/3.13 aiohttp/3.12")];
     let mut ann = chat.connect(&market.ann).await;
+    let mut elsewhere = chat.connect(&market.bobs).await;
     for (code, missed) in [(1001, false), (1000, true)] {
         let socket = chat.connect_with(&headers, None).await;
         socket.close_with(code).await;
         let text = format!("after {code}");
         ann.ask("sendMessage", &market.said(&text)).await;
+        // A message that is still on its way would come to whoever connects meanwhile, as news.
+        assert_eq!(elsewhere.next("getMessage").await["text"], text.as_str());
         let mut back = chat.connect_with(&headers, None).await;
         ann.ask("sendMessage", &market.said("and then")).await;
         let first = back.next("getMessage").await;
         assert_eq!(first["text"], if missed { text.as_str() } else { "and then" });
         back.close_with(1001).await;
+        assert_eq!(elsewhere.next("getMessage").await["text"], "and then");
     }
 }
 
