@@ -75,6 +75,7 @@ async fn ten_thousand_pieces_of_junk_do_nothing_to_the_server_nor_to_those_who_t
     let (mut anns, mut bobss) = (chat.connect(&ann).await, chat.connect(&bobs).await);
     let said = json!({ "senderId": ann.id.hex(), "receiverId": bobs.id.hex(), "text": "first" });
     let receipt = anns.ask("sendMessage", &said).await;
+    assert_eq!(bobss.next("getMessage").await["text"], "first");
     let message = receipt["messageId"].as_str().unwrap().to_owned();
     let cast = Cast { ann, bobs, eve, conversation, message };
     let before = process.memory();
@@ -89,6 +90,7 @@ async fn ten_thousand_pieces_of_junk_do_nothing_to_the_server_nor_to_those_who_t
             let said =
                 json!({ "senderId": cast.ann.id.hex(), "receiverId": cast.bobs.id.hex(), "text": text });
             assert_eq!(anns.ask("sendMessage", &said).await["success"], true);
+            assert_eq!(bobss.next("getMessage").await["text"], text);
         }
         number
     };
@@ -97,10 +99,6 @@ async fn ten_thousand_pieces_of_junk_do_nothing_to_the_server_nor_to_those_who_t
         over.send(true).unwrap();
     };
     let (talked, ()) = tokio::join!(healthy, junk);
-    assert_eq!(bobss.next("getMessage").await["text"], "first");
-    for number in 1..=talked {
-        assert_eq!(bobss.next("getMessage").await["text"], format!("healthy {number}"));
-    }
 
     let lies = doc! { "text": LIE };
     assert_eq!(app.db.of::<Message>().count_documents(lies).await.unwrap(), 0);

@@ -10,6 +10,7 @@ mod outbox;
 mod server;
 mod state;
 mod watch;
+mod worker;
 
 pub mod dead_letters;
 pub mod mail;

@@ -1,10 +1,10 @@
 //! Work that follows a change: written down with the change, carried out by a worker, tried again
 //! until it succeeds or an operator has to look.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bson::doc;
-use mongodb::{ClientSession, options::ReturnDocument};
+use mongodb::ClientSession;
 use shared::{
     clock::{Clock, plus},
     db::Db,
@@ -12,21 +12,19 @@ use shared::{
     model,
     money::Money,
 };
-use tokio::{sync::Notify, task::JoinSet};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::{
+    accounts::Account,
     mail::{Mail, Mailer},
     media::Media,
     payments::{GatewayRefusal, Gateways, NewRefund, store as payments},
     state::App,
+    worker::{self, TRY, backoff},
 };
 
-/// A job may be carried out by one worker for so long; then another may take it over.
-const LEASE: i64 = 60_000;
-/// A try is given up before its lease ends, so that no two workers are at one job.
-const TRY: Duration = Duration::from_secs(50);
 /// After so many tries an operator has to look.
 const MAX_ATTEMPTS: i32 = 12;
 /// Money that somebody has a right to is tried for longer. With an hour between tries this is a month, and no
@@ -34,12 +32,6 @@ const MAX_ATTEMPTS: i32 = 12;
 const MAX_REFUND_ATTEMPTS: i32 = 732;
 /// How many jobs one node carries out at once.
 const CONCURRENCY: usize = 8;
-/// How long a shutdown waits for tries in progress.
-const GRACE: Duration = Duration::from_secs(20);
-/// How often to look without having been told: other nodes' jobs, and those that are to be tried
-/// again.
-const TICK: Duration = Duration::from_secs(1);
-
 /// A failure that no further try will mend.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
@@ -94,6 +86,22 @@ impl Outbox {
         self.db.of::<model::Outbox>().insert_one(self.entry(job)).session(session).await.map(drop)
     }
 
+    /// Writes to whoever has an account, as part of a transaction. Nobody is told where there is no account
+    /// any more, or an old one without an address.
+    pub(crate) async fn write_to<A: Account>(
+        &self,
+        session: &mut ClientSession,
+        id: Id<A>,
+        (subject, text): (String, String),
+    ) -> mongodb::error::Result<()> {
+        let account = self.db.of::<A>().find_one(doc! { "_id": id }).session(&mut *session).await?;
+        let Some(to) = account.map(|account| account.email().trim().to_owned()).filter(|to| !to.is_empty())
+        else {
+            return Ok(());
+        };
+        self.add_in(session, model::OutboxJob::Mail { to, subject, text }).await
+    }
+
     /// What the mails go through.
     pub fn mailer(&self) -> &dyn Mailer {
         &*self.mailer
@@ -115,21 +123,6 @@ impl Outbox {
             dead: false,
             created_at: now,
         }
-    }
-
-    /// Takes the job that is due longest, for as long as the lease lasts. Other workers, here and on
-    /// other nodes, do not see it meanwhile.
-    async fn claim(&self) -> mongodb::error::Result<Option<model::Outbox>> {
-        let now = self.clock.now();
-        self.db
-            .of::<model::Outbox>()
-            .find_one_and_update(
-                doc! { "dead": false, "dueAt": { "$lte": now } },
-                doc! { "$set": { "dueAt": plus(now, LEASE) }, "$inc": { "attempts": 1 } },
-            )
-            .sort(doc! { "dueAt": 1 })
-            .return_document(ReturnDocument::After)
-            .await
     }
 
     /// One try of a claimed job, and the note of how it went.
@@ -229,38 +222,11 @@ const fn max_attempts(job: &model::OutboxJob) -> i32 {
 
 /// Carries out jobs until told to quit; what is in progress is then still finished.
 pub async fn work(app: Arc<App>, quit: CancellationToken) {
-    let mut running = JoinSet::new();
-    while !quit.is_cancelled() {
-        while running.try_join_next().is_some() {}
-        if running.len() >= CONCURRENCY {
-            tokio::select! {
-                _ = running.join_next() => {}
-                () = quit.cancelled() => {}
-            }
-            continue;
-        }
-        match app.outbox.claim().await {
-            Ok(Some(entry)) => {
-                let outbox = app.outbox.clone();
-                running.spawn(async move { outbox.carry_out(entry).await });
-                continue;
-            }
-            Ok(None) => {}
-            Err(cause) => warn!(%cause, "the outbox cannot be read"),
-        }
-        tokio::select! {
-            () = app.outbox.wake.notified() => {}
-            () = tokio::time::sleep(TICK) => {}
-            () = quit.cancelled() => {}
-        }
-    }
-    // A try that takes longer is left; its lease ends, and the next life or another node takes it over.
-    let finishing = async { while running.join_next().await.is_some() {} };
-    _ = tokio::time::timeout(GRACE, finishing).await;
-}
-
-/// How long to wait after so many tries: 5 s, doubling, an hour at most.
-pub(crate) fn backoff(attempts: i32) -> i64 {
-    let doublings = u32::try_from(attempts.saturating_sub(1)).unwrap_or(0).min(16);
-    (5_000_i64 << doublings).min(3_600_000)
+    let outbox = &app.outbox;
+    let claim = || worker::claim(&outbox.db, &outbox.clock, doc! { "dead": false });
+    let carry_out = |entry| {
+        let outbox = outbox.clone();
+        async move { outbox.carry_out(entry).await }
+    };
+    worker::work("the outbox", CONCURRENCY, &outbox.wake, &quit, claim, carry_out).await;
 }

@@ -11,6 +11,8 @@ use shared::{
     money::Money,
 };
 
+use tracing::warn;
+
 use super::{cart::WantedLine, wire};
 use crate::{
     error::{Error, Result},
@@ -93,7 +95,11 @@ pub(super) async fn place(app: &Arc<App>, wanted: Wanted) -> Result<String> {
             // The payment may have been heard of before the order. If that fails, the watch does it.
             let (app, payer) = (Arc::clone(app), payer.clone());
             let tasks = app.tasks.clone();
-            tasks.spawn(async move { claims::match_payer(&app, &payer).await });
+            tasks.spawn(async move {
+                if let Err(cause) = claims::match_payer(&app, &payer).await {
+                    warn!(?cause, "a claim could not be compared with the payments that are known");
+                }
+            });
         }
         (Err(Error::Refused(refusal)), Paid::Verified { gateway, payment })
             if [wire::OUT_OF_STOCK, wire::ITEM_GONE, wire::NOT_RUNNING]
@@ -202,6 +208,6 @@ fn is_of(wanted: &Wanted, payment: &GatewayPayment) -> bool {
 /// Money was taken for a checkout that cannot be served: the payment is used up and refunded.
 async fn give_back(app: &App, gateway: &str, payment: &GatewayPayment, now: Timestamp) -> Result<()> {
     let used = Payment { checkout_id: Some(String::new()), ..payment.record(gateway, now) };
-    payments::give_back(&app.db, &app.outbox, used).await?;
+    payments::give_back(&app.db, &app.outbox, used, None).await?;
     Ok(())
 }

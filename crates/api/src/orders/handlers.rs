@@ -36,16 +36,16 @@ pub(super) async fn create(
 
 /// `GET /api/order/getOrders/{id}`: a buyer's orders. The client asks for `undefined` on every hard load.
 pub(super) async fn of_buyer(caller: Caller, id: AnyPathId<User>, state: State) -> Result<HttpResponse> {
-    let Some(user) = id.0 else { return Ok(list(&state, vec![])) };
+    let Some(user) = id.0 else { return Ok(nothing()) };
     caller.act_as_user(user)?;
-    Ok(list(&state, store::all_of(&state.db, Owner::Buyer(user)).await?))
+    list(&state, Owner::Buyer(user)).await
 }
 
 /// `GET /api/order/getShopOrders/{shopId}`: a shop's orders.
 pub(super) async fn of_shop(caller: Caller, id: AnyPathId<Shop>, state: State) -> Result<HttpResponse> {
-    let Some(shop) = id.0 else { return Ok(list(&state, vec![])) };
+    let Some(shop) = id.0 else { return Ok(nothing()) };
     caller.act_as_shop(shop)?;
-    Ok(list(&state, store::all_of(&state.db, Owner::Shop(shop)).await?))
+    list(&state, Owner::Shop(shop)).await
 }
 
 /// `GET /api/order/get-order/{id}`: one order, for its buyer or its shop.
@@ -53,7 +53,7 @@ pub(super) async fn one(caller: Caller, id: PathId<Order>, state: State) -> Resu
     let owners = owners(&caller)?;
     for owner in owners {
         if let Some(order) = store::one_of(&state.db, owner, *id).await? {
-            let order = wire::OrderReply::of(&state.config, order);
+            let order = wire::OrderReply::seen_by(owner, &state.config, order);
             return Ok(HttpResponse::Ok().json(wire::OrderOne { success: true, order }));
         }
     }
@@ -139,9 +139,14 @@ pub(super) async fn refuse_refund(
     Ok(HttpResponse::Ok().json(wire::OrderChanged { success: true, message, order }))
 }
 
-fn list(state: &State, orders: Vec<Order>) -> HttpResponse {
-    let orders = orders.into_iter().map(|order| wire::OrderReply::of(&state.config, order)).collect();
-    HttpResponse::Ok().json(wire::OrderList { success: true, orders })
+fn nothing() -> HttpResponse {
+    HttpResponse::Ok().json(wire::OrderList { success: true, orders: Vec::new() })
+}
+
+async fn list(state: &State, owner: Owner) -> Result<HttpResponse> {
+    let orders = store::all_of(&state.db, owner).await?.into_iter();
+    let orders = orders.map(|order| wire::OrderReply::seen_by(owner, &state.config, order)).collect();
+    Ok(HttpResponse::Ok().json(wire::OrderList { success: true, orders }))
 }
 
 /// As whom a caller may own an order: as buyer, as shop, or both.
@@ -160,7 +165,7 @@ async fn change(
 ) -> Result<wire::OrderReply> {
     let change = Change { owner, id, wish, refund, now: state.clock.now(), rates: Rates::of(&state.config) };
     match transition::change_order(&state.db, &state.outbox, change).await? {
-        Some(order) => Ok(wire::OrderReply::of(&state.config, order)),
+        Some(order) => Ok(wire::OrderReply::seen_by(owner, &state.config, order)),
         None => Err(not_there(state, id).await?),
     }
 }

@@ -8,8 +8,8 @@ use shared::{
     id::Id,
     lenient::whole_in,
     model::{
-        CartLine, Kind, Order, OutboxJob, Payment, PaymentInfo, Refund, RefundItem, RefundState,
-        RememberedAnswer, Status, StatusChange, StockState, User,
+        CartLine, Kind, Order, Payment, PaymentInfo, Refund, RefundItem, RefundState, RememberedAnswer,
+        Status, StatusChange, StockState,
     },
     money::Money,
 };
@@ -156,8 +156,9 @@ async fn change_once(
         Wish::ChargeBack => Some("The bank took the payment back".to_owned()),
         _ => None,
     };
-    if change.wish == Wish::Expire {
-        tell_buyer(db, outbox, session, &order).await?;
+    // Whoever has paid all the same must not learn by chance that the order is cancelled.
+    if let (Wish::Expire, Some(buyer)) = (change.wish, &order.user) {
+        outbox.write_to(session, buyer.id, wire::expired(&order)).await?;
     }
     let entry = StatusChange { status: step.to, at: Some(change.now), note };
     let update = doc! {
@@ -240,19 +241,6 @@ fn note_refund(going: &Going<'_>, set: &mut Document) -> Result<()> {
         _ => return Ok(()),
     }
     set.insert("refunds", bson::serialize_to_bson(&refunds).map_err(anyhow::Error::from)?);
-    Ok(())
-}
-
-/// Whoever has paid all the same must not learn by chance that the order is cancelled.
-async fn tell_buyer(db: &Db, outbox: &Outbox, session: &mut ClientSession, order: &Order) -> Result<()> {
-    let Some(buyer) = &order.user else { return Ok(()) };
-    let account = db.of::<User>().find_one(doc! { "_id": buyer.id }).session(&mut *session).await?;
-    // Nobody, or an old account without an address.
-    let Some(to) = account.map(|account| account.email).filter(|email| !email.trim().is_empty()) else {
-        return Ok(());
-    };
-    let (subject, text) = wire::expired(order);
-    outbox.add_in(session, OutboxJob::Mail { to, subject, text }).await?;
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use super::{
     pricing::NoQuote,
     refunds::{self, NotRefundable},
     rules::{NotFrom, NotPending},
+    store::Owner,
 };
 use crate::{
     coupons::discount::NotApplicable,
@@ -258,6 +259,15 @@ impl From<Refund> for RefundReply {
 }
 
 impl OrderReply {
+    /// As its owner sees it. Who paid is the buyer's business: whoever knows a PayPal payer's id could claim
+    /// what that person pays, and a shop needs the status alone.
+    pub(super) fn seen_by(owner: Owner, config: &Config, mut order: Order) -> Self {
+        if let (Owner::Shop(_), Some(payment)) = (owner, &mut order.payment) {
+            payment.id = None;
+        }
+        Self::of(config, order)
+    }
+
     pub(super) fn of(config: &Config, order: Order) -> Self {
         let made = order.id.made_at();
         let refunded_total = refunds::granted(&order).next().map(|_| refunds::returned(&order));

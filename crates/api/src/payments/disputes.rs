@@ -14,11 +14,15 @@ use shared::{
     db::Db,
     id::Id,
     ledger,
-    model::{Dispute, DisputeShare, DisputeState, Order, OutboxJob, Payment, PaymentInfo, Shop, Status},
+    model::{Dispute, DisputeShare, DisputeState, Order, Payment, PaymentInfo, Status},
     money::Money,
 };
 
-use super::{letters, standing::Standing, store};
+use super::{
+    letters,
+    standing::{Disputed, Standing},
+    store,
+};
 use crate::{
     error::Result,
     orders::{
@@ -43,9 +47,10 @@ pub(super) async fn settle(
         return Ok(Vec::new());
     }
     let orders = orders(db, session, payment).await?;
+    let case = Case { payment, orders: &orders, rates, now };
     let mut disputes = Vec::new();
-    for id in standing.disputes.keys() {
-        disputes.push(take_down(db, session, outbox, payment, standing, id, &orders, rates, now).await?);
+    for (id, stands) in &standing.disputes {
+        disputes.push(take_down(db, session, outbox, &case, id, stands).await?);
     }
     let mut lost = Vec::new();
     for order in &orders {
@@ -108,41 +113,45 @@ async fn orders(
     found.stream(session).try_collect().await
 }
 
+/// What a dispute is about.
+struct Case<'c> {
+    payment: &'c Payment,
+    /// Those that it paid for.
+    orders: &'c [Order],
+    rates: Rates,
+    now: Timestamp,
+}
+
 /// Writes down how a dispute stands, and tells the shops what is new.
-#[expect(clippy::too_many_arguments, reason = "one step of `settle`, with all that it knows")]
 async fn take_down(
     db: &Db,
     session: &mut ClientSession,
     outbox: &Outbox,
-    payment: &Payment,
-    standing: &Standing,
+    case: &Case<'_>,
     id: &str,
-    orders: &[Order],
-    rates: Rates,
-    now: Timestamp,
+    stands: &Disputed,
 ) -> Result<Dispute> {
     let disputes = db.of::<Dispute>();
     let known = disputes.find_one(doc! { "_id": id }).session(&mut *session).await?;
     let told = known.as_ref().map(|known| (known.shares.is_empty(), known.state));
     let mut dispute = known.unwrap_or_else(|| Dispute {
         id: id.to_owned(),
-        gateway: payment.gateway.clone(),
-        payment: payment.id.clone(),
+        gateway: case.payment.gateway.clone(),
+        payment: case.payment.id.clone(),
         minor: 0,
         reason: String::new(),
         state: DisputeState::Open,
         shares: Vec::new(),
-        opened_at: now,
+        opened_at: case.now,
         closed_at: None,
     });
-    let Some(stands) = standing.disputes.get(id) else { return Ok(dispute) };
     if dispute.shares.is_empty() {
         (dispute.minor, dispute.reason) = (stands.minor, stands.reason.clone());
-        dispute.shares = shares(Money::from_minor(stands.minor), orders, rates);
+        dispute.shares = shares(Money::from_minor(stands.minor), case.orders, case.rates);
     }
     dispute.state = stands.state;
     if stands.state != DisputeState::Open && dispute.closed_at.is_none() {
-        dispute.closed_at = Some(now);
+        dispute.closed_at = Some(case.now);
     }
     disputes.replace_one(doc! { "_id": id }, &dispute).upsert(true).session(&mut *session).await?;
     // Each shop is told once that it began and once how it ended, however the news came.
@@ -151,10 +160,10 @@ async fn take_down(
         && told.is_none_or(|(nobody, before)| nobody || before == DisputeState::Open);
     for share in &dispute.shares {
         if opened {
-            tell(db, session, outbox, share.shop, letters::dispute_opened(&dispute, share)).await?;
+            outbox.write_to(session, share.shop, letters::dispute_opened(&dispute, share)).await?;
         }
         if closed {
-            tell(db, session, outbox, share.shop, letters::dispute_closed(&dispute, share)).await?;
+            outbox.write_to(session, share.shop, letters::dispute_closed(&dispute, share)).await?;
         }
     }
     Ok(dispute)
@@ -182,21 +191,6 @@ fn shares(disputed: Money, orders: &[Order], rates: Rates) -> Vec<DisputeShare> 
             DisputeShare { order: order.id, shop, minor: part.minor(), fee_minor: fee.minor() }
         })
         .collect()
-}
-
-async fn tell(
-    db: &Db,
-    session: &mut ClientSession,
-    outbox: &Outbox,
-    shop: Id<Shop>,
-    (subject, text): (String, String),
-) -> mongodb::error::Result<()> {
-    let found = db.of::<Shop>().find_one(doc! { "_id": shop }).session(&mut *session).await?;
-    // Nobody, or an old account without an address.
-    let Some(to) = found.map(|shop| shop.email).filter(|email| !email.trim().is_empty()) else {
-        return Ok(());
-    };
-    outbox.add_in(session, OutboxJob::Mail { to, subject, text }).await
 }
 
 /// An order has been credited: if it is disputed, the credit shares the fate of the dispute.

@@ -1,13 +1,12 @@
 //! What gateways tell of their own accord: taken down by the id of the event, answered at once, and then
 //! applied until that has succeeded. Whoever repeats an event is answered and changes nothing.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use actix_web::{HttpRequest, HttpResponse};
 use bson::doc;
-use mongodb::options::ReturnDocument;
 use shared::{clock::plus, db::duplicate_key, model::WebhookEvent};
-use tokio::{sync::Notify, task::JoinSet};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -19,18 +18,11 @@ use crate::{
     error::{Error, Result},
     extract::Raw,
     state::{App, State},
+    worker::{self, TRY, backoff},
 };
 
-/// Who applies an event has it for so long; then another may take it over.
-const LEASE: i64 = 60_000;
-/// A try is given up before its lease ends, so that no two are at one event.
-const TRY: Duration = Duration::from_secs(50);
-/// How long a shutdown waits for tries in progress.
-const GRACE: Duration = Duration::from_secs(20);
 /// How many events one node applies at once.
 const CONCURRENCY: usize = 4;
-/// How often to look without having been told.
-const TICK: Duration = Duration::from_secs(1);
 /// After so many tries somebody should look. It is tried on all the same: it is about money.
 const WORRY: i32 = 10;
 
@@ -106,54 +98,22 @@ async fn take_down(app: &App, gateway: &str, notice: Notice) -> Result<()> {
 /// Applies events until told to quit; what is in progress is then still finished, or taken up again by the
 /// next life.
 pub async fn work(app: Arc<App>, quit: CancellationToken) {
-    let mut running = JoinSet::new();
-    while !quit.is_cancelled() {
-        while running.try_join_next().is_some() {}
-        if running.len() >= CONCURRENCY {
-            tokio::select! {
-                _ = running.join_next() => {}
-                () = quit.cancelled() => {}
-            }
-            continue;
-        }
-        match claim(&app).await {
-            Ok(Some(event)) => {
-                let app = Arc::clone(&app);
-                running.spawn(async move { apply(&app, event).await });
-                continue;
-            }
-            Ok(None) => {}
-            Err(cause) => warn!(%cause, "the gateways' events cannot be read"),
-        }
-        tokio::select! {
-            () = app.inbox.0.notified() => {}
-            () = tokio::time::sleep(TICK) => {}
-            () = quit.cancelled() => {}
-        }
-    }
-    let finishing = async { while running.join_next().await.is_some() {} };
-    _ = tokio::time::timeout(GRACE, finishing).await;
-}
-
-/// Takes the event that is due longest, for as long as the lease lasts.
-async fn claim(app: &App) -> mongodb::error::Result<Option<WebhookEvent>> {
-    let now = app.clock.now();
-    app.db
-        .of::<WebhookEvent>()
-        .find_one_and_update(
-            doc! { "applied": false, "dueAt": { "$lte": now } },
-            doc! { "$set": { "dueAt": plus(now, LEASE) }, "$inc": { "attempts": 1 } },
-        )
-        .sort(doc! { "dueAt": 1 })
-        .return_document(ReturnDocument::After)
-        .await
+    let claim = || worker::claim(&app.db, &app.clock, doc! { "applied": false });
+    let carry_out = |event| {
+        let app = Arc::clone(&app);
+        async move { apply(&app, event).await }
+    };
+    worker::work("the gateways' events", CONCURRENCY, &app.inbox.0, &quit, claim, carry_out).await;
 }
 
 /// One try. What follows from a payment's events is settled as a whole, so that whichever of them comes
 /// first does the work of all.
 async fn apply(app: &App, event: WebhookEvent) {
     let WebhookEvent { id, gateway, payment, attempts, .. } = event;
-    let settling = settle::settle(app, &gateway, payment.as_deref().unwrap_or_default());
+    let settling = async {
+        let about = payment.ok_or_else(|| Error::Unexpected(anyhow::anyhow!("it is about no payment")));
+        settle::settle(app, &gateway, &about?).await
+    };
     let cause = match tokio::time::timeout(TRY, settling).await {
         Ok(Ok(())) => return,
         Ok(Err(cause)) => cause,
@@ -165,7 +125,7 @@ async fn apply(app: &App, event: WebhookEvent) {
     } else {
         warn!(id, attempts, cause, "a gateway's event could not be applied and is tried again");
     }
-    let due = plus(app.clock.now(), crate::outbox::backoff(attempts));
+    let due = plus(app.clock.now(), backoff(attempts));
     let events = app.db.of::<WebhookEvent>();
     let note = doc! { "$set": { "lastError": cause, "dueAt": due } };
     if let Err(cause) = events.update_one(doc! { "_id": &id, "applied": false }, note).await {

@@ -7,8 +7,7 @@ use mongodb::ClientSession;
 use shared::{
     clock::{Timestamp, plus},
     db::Db,
-    id::Id,
-    model::{Attention, OutboxJob, Payment, User, WebhookEvent},
+    model::{Attention, Payment, WebhookEvent},
 };
 use tracing::{info, warn};
 
@@ -20,7 +19,7 @@ use super::{
     store,
 };
 use crate::{
-    error::{Error, Result},
+    error::Result,
     orders::{self, earnings::Rates},
     outbox::Outbox,
     state::App,
@@ -68,8 +67,12 @@ async fn record(app: &App, gateway: &str, id: &str) -> Result<Option<Payment>> {
     }
     let now = app.clock.now();
     let events: Vec<WebhookEvent> = app.db.of().find(of_payment(gateway, id)).await?.try_collect().await?;
-    let success = Standing::of(&events).success;
-    let told = success.map(|success| told(id, success));
+    let standing = Standing::of(&events);
+    if standing == Standing::default() {
+        // Declined, or called off: no money has moved, and there is nothing to ask for.
+        return Ok(None);
+    }
+    let told = standing.success.map(|success| told(id, success));
     // PayPal's events do not name the payer.
     if gateway != "paypal"
         && let Some(told) = told
@@ -210,9 +213,8 @@ pub(crate) async fn return_unused(app: &App) -> Result<u64> {
         handled += 1;
         if payment.buyer.is_some() {
             let used = Payment { checkout_id: Some(String::new()), at: now, ..payment.clone() };
-            if store::give_back(&app.db, &app.outbox, used).await? {
+            if store::give_back(&app.db, &app.outbox, used, Some(letters::unused(&payment))).await? {
                 info!(payment = payment.id, "a payment that nobody used goes back");
-                tell_buyer(app, &payment).await?;
             }
         } else {
             let still = doc! { "_id": &payment.id, "checkoutId": null };
@@ -222,16 +224,4 @@ pub(crate) async fn return_unused(app: &App) -> Result<u64> {
         }
     }
     Ok(handled)
-}
-
-async fn tell_buyer(app: &App, payment: &Payment) -> Result<()> {
-    let Some(id) = payment.buyer.as_ref().and_then(|buyer| buyer.parse::<Id<User>>().ok()) else {
-        return Ok(());
-    };
-    let account = app.db.of::<User>().find_one(doc! { "_id": id }).await?;
-    let Some(to) = account.map(|account| account.email).filter(|email| !email.trim().is_empty()) else {
-        return Ok(());
-    };
-    let (subject, text) = letters::unused(payment);
-    app.outbox.add(OutboxJob::Mail { to, subject, text }).await.map_err(Error::from)
 }

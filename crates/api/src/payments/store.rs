@@ -6,7 +6,8 @@ use mongodb::ClientSession;
 use shared::{
     clock::Timestamp,
     db::{Db, duplicate_key},
-    model::{Order, OutboxJob, Payment, Return, Stored as _, WebhookEvent},
+    id::Id,
+    model::{Order, OutboxJob, Payment, Return, Stored as _, User, WebhookEvent},
     money::Money,
 };
 
@@ -62,13 +63,16 @@ pub(crate) async fn claim(
         })
         .collect();
     let matched = db.update_all(session, Payment::COLLECTION, updates).await?;
+    if usize::try_from(matched) != Ok(used.len()) {
+        return Ok(false);
+    }
     // What was told of them before may mean something to the orders.
     let ids: Vec<&str> = used.iter().map(|payment| payment.id.as_str()).collect();
     let Some(now) = used.iter().map(|payment| payment.at).max() else { return Ok(true) };
     let again = doc! { "$set": { "applied": false, "dueAt": now, "attempts": 0 } };
     let told = doc! { "payment": { "$in": ids }, "fact": { "$ne": null } };
     db.of::<WebhookEvent>().update_many(told, again).session(session).await?;
-    Ok(usize::try_from(matched) == Ok(used.len()))
+    Ok(true)
 }
 
 /// Has the gateway return some of a payment: takes it down with the payment, and leaves the work to the
@@ -122,31 +126,47 @@ pub(crate) async fn hear_of(db: &Db, payment: Payment) -> mongodb::error::Result
     }
 }
 
-/// Uses a payment up for nothing, and has the gateway return all of it. False if it was used already, or
-/// went back already: then there is nothing to return.
-pub(crate) async fn give_back(db: &Db, outbox: &Outbox, used: Payment) -> mongodb::error::Result<bool> {
-    let given_back = db
-        .transaction(|session| {
-            let (db, outbox, used) = (db.clone(), outbox.clone(), used.clone());
-            Box::pin(async move {
-                let known = doc! { "_id": &used.id };
-                let is_used = match db.of::<Payment>().find_one(known).session(&mut *session).await? {
-                    Some(known) if known.checkout_id.is_some() => true,
-                    Some(_) => !claim(&db, session, std::slice::from_ref(&used)).await?,
-                    None => insert(&db, session, std::slice::from_ref(&used)).await.map(|()| false)?,
-                };
-                if !is_used {
-                    let key = format!("unserved:{}", used.id);
-                    ask_return(&db, session, &outbox, &used.id, used.amount(), key, used.at).await?;
-                }
-                Ok(!is_used)
-            })
+/// Uses a payment up for nothing, has the gateway return all of it, and writes to its buyer if there is a
+/// letter. False if it was used already, or went back already: then there is nothing to return.
+pub(crate) async fn give_back(
+    db: &Db,
+    outbox: &Outbox,
+    used: Payment,
+    letter: Option<(String, String)>,
+) -> mongodb::error::Result<bool> {
+    let give_back = || {
+        db.transaction(|session| {
+            let (db, outbox, used, letter) = (db.clone(), outbox.clone(), used.clone(), letter.clone());
+            Box::pin(async move { give_back_once(&db, &outbox, session, &used, letter).await })
         })
-        .await;
-    outbox.wake();
-    match given_back {
-        // Somebody used it in this very moment.
-        Err(error) if duplicate_key(&error).is_some() => Ok(false),
+    };
+    let given_back = match give_back().await {
+        // Souk has heard of it in this very moment, from a webhook or by a checkout.
+        Err(error) if duplicate_key(&error).is_some() => give_back().await,
         outcome => outcome,
+    };
+    outbox.wake();
+    given_back
+}
+
+async fn give_back_once(
+    db: &Db,
+    outbox: &Outbox,
+    session: &mut ClientSession,
+    used: &Payment,
+    letter: Option<(String, String)>,
+) -> mongodb::error::Result<bool> {
+    let known = db.of::<Payment>().find_one(doc! { "_id": &used.id }).session(&mut *session).await?;
+    if known.is_none() {
+        insert(db, session, std::slice::from_ref(used)).await?;
+    } else if !claim(db, session, std::slice::from_ref(used)).await? {
+        return Ok(false);
     }
+    let key = format!("unserved:{}", used.id);
+    ask_return(db, session, outbox, &used.id, used.amount(), key, used.at).await?;
+    let buyer = used.buyer.as_deref().and_then(|buyer| buyer.parse::<Id<User>>().ok());
+    if let (Some(letter), Some(buyer)) = (letter, buyer) {
+        outbox.write_to(session, buyer, letter).await?;
+    }
+    Ok(true)
 }

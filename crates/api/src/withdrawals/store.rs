@@ -7,7 +7,7 @@ use shared::{
     id::Id,
     ledger, lenient,
     migrate::email_collation,
-    model::{LedgerLine, OutboxJob, Shop, Stored as _, User, Withdrawal, WithdrawalSeller},
+    model::{LedgerLine, Shop, Stored as _, User, Withdrawal, WithdrawalSeller},
     money::Money,
 };
 
@@ -184,11 +184,8 @@ async fn decide_once(
         _ => Money::ZERO,
     };
     let decided = Decided { withdrawal, returned, changed: true };
-    // An old shop may have lost its address.
-    if !shop.email.trim().is_empty() {
-        let (subject, text) = wire::mail(&decided, decision.to, &decision.currency);
-        outbox.add_in(session, OutboxJob::Mail { to: shop.email, subject, text }).await?;
-    }
+    let letter = wire::mail(&decided, decision.to, &decision.currency);
+    outbox.write_to(session, shop.id, letter).await?;
     Ok(decided)
 }
 

@@ -158,40 +158,24 @@ impl Stripe {
         &self,
         list: impl Fn() -> ListCharge + Send + Sync,
     ) -> Result<Vec<Charge>, GatewayRefusal> {
-        let mut all = Vec::<Charge>::new();
-        for _ in 0..PAGES {
-            let mut page = list().limit(PAGE);
-            if let Some(last) = all.last() {
-                page = page.starting_after(&last.id);
-            }
-            let page: Page<Charge> = page.build().customize().send(&self.client).await.map_err(refused)?;
-            let more = page.has_more && !page.data.is_empty();
-            all.extend(page.data);
-            if !more {
-                return Ok(all);
-            }
-        }
-        Err(unreadable("the list of charges has no end"))
+        let page = |after: Option<String>| {
+            let page = list().limit(PAGE);
+            let page = after.into_iter().fold(page, ListCharge::starting_after).build().customize();
+            async move { page.send(&self.client).await }
+        };
+        all_pages("charges", page, |charge: &Charge| &charge.id).await
     }
 
     async fn refunds(
         &self,
         list: impl Fn() -> ListRefund + Send + Sync,
     ) -> Result<Vec<Refund>, GatewayRefusal> {
-        let mut all = Vec::<Refund>::new();
-        for _ in 0..PAGES {
-            let mut page = list().limit(PAGE);
-            if let Some(last) = all.last() {
-                page = page.starting_after(&last.id);
-            }
-            let page: Page<Refund> = page.build().customize().send(&self.client).await.map_err(refused)?;
-            let more = page.has_more && !page.data.is_empty();
-            all.extend(page.data);
-            if !more {
-                return Ok(all);
-            }
-        }
-        Err(unreadable("the list of refunds has no end"))
+        let page = |after: Option<String>| {
+            let page = list().limit(PAGE);
+            let page = after.into_iter().fold(page, ListRefund::starting_after).build().customize();
+            async move { page.send(&self.client).await }
+        };
+        all_pages("refunds", page, |refund: &Refund| &refund.id).await
     }
 
     fn read(&self, call: &WebhookCall) -> Result<Notice, GatewayRefusal> {
@@ -243,6 +227,27 @@ impl Gateway for Stripe {
         };
         format!("Stripe at {}{keys}{webhooks}", self.api_base)
     }
+}
+
+/// One page after the other, each from the last one's end on.
+async fn all_pages<T, F>(
+    what: &str,
+    page: impl Fn(Option<String>) -> F,
+    id: impl Fn(&T) -> &String,
+) -> Result<Vec<T>, GatewayRefusal>
+where
+    F: Future<Output = Result<Page<T>, StripeError>>,
+{
+    let mut all = Vec::<T>::new();
+    for _ in 0..PAGES {
+        let page = page(all.last().map(|last| id(last).clone())).await.map_err(refused)?;
+        let more = page.has_more && !page.data.is_empty();
+        all.extend(page.data);
+        if !more {
+            return Ok(all);
+        }
+    }
+    Err(GatewayRefusal::Unreachable(anyhow::anyhow!("Stripe's list of {what} has no end")))
 }
 
 /// Whether Stripe could have made this id. It becomes part of an address, and anybody may have typed it.
