@@ -79,6 +79,14 @@ export class Till {
     return cents(sellerInfo.availableBalance);
   }
 
+  /** Waits for a mail to the shop about an order. */
+  async shopIsTold(order, subject) {
+    await until(`a mail to the shop that matches ${subject}`, async () => {
+      const mails = await this.world.mail.to(this.shop.email);
+      return mails.some((mail) => subject.test(mail.subject) && mail.text.includes(order._id));
+    });
+  }
+
   async balanceBecomes(wanted) {
     await until(`a balance of ${wanted} cents`, async () => (await this.balance()) === wanted);
   }
@@ -184,6 +192,7 @@ export async function hearWebhooks(till, { clock }) {
     await till.tell('stripe', { payment, then: 'win' });
     await till.tell('stripe', { webhooks: { times: 3, order: 'shuffled' } });
     // Held and released in one, or one after the other: in the end the shop has what it had.
+    await till.shopIsTold(order, /dispute about .* is won/);
     await till.paymentBecomes(order, 'succeeded');
     await till.balanceBecomes(before);
     await till.tell('stripe', { webhooks: {} });
@@ -239,14 +248,12 @@ export async function dispute(till, { clock }) {
       await till.tell('stripe', { payment, then: 'dispute' });
       await till.paymentBecomes(order, 'disputed');
       await till.balanceBecomes(before);
-      await until('a mail to the shop', async () => {
-        const mails = await till.world.mail.to(till.shop.email);
-        return mails.some((mail) => /disput/i.test(mail.subject));
-      });
+      await till.shopIsTold(order, /is disputed/);
     });
     await step(then === 'win' ? 'won, it is the shop\'s again' : 'lost, it is gone', async () => {
       await till.tell('stripe', { payment, then });
       await till.paymentBecomes(order, status);
+      await till.shopIsTold(order, then === 'win' ? /is won/ : /is lost/);
       await till.balanceBecomes(then === 'win' ? credited : before);
     });
   }
