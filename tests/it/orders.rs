@@ -646,8 +646,19 @@ async fn d5_a_paypal_payers_bare_claim_is_kept_as_unverified_and_credits_nobody(
     let order = ann.post("/api/order/create-order").json(&body).await.expect(201)["orders"][0].clone();
     assert_eq!(order["paymentInfo"]["status"], "unverified");
     assert!(order.get("paidAt").is_none());
-    bob.set_status(id(&order), "Delivered").await;
+    let delivered = bob.set_status(id(&order), "Delivered").await;
     assert_eq!(app.balance(&bob).await, 0);
+    // The payer's id is the buyer's: whoever knows it could claim what that person pays.
+    let mut seen = vec![delivered];
+    for path in [format!("getShopOrders/{}", bob.id), format!("get-order/{}", id(&order))] {
+        seen.push(bob.get(&format!("/api/order/{path}")).await.expect(200));
+    }
+    for answer in seen {
+        let text = answer.to_string();
+        assert!(text.contains("unverified") && !text.contains("PAYER123"), "{text}");
+    }
+    let own = ann.get(&format!("/api/order/getOrders/{}", ann.id)).await.expect(200);
+    assert_eq!(own["orders"][0]["paymentInfo"]["id"], "PAYER123");
     // The same payer pays again: payer ids are not unique.
     app.clock.advance(60_000);
     ann.post("/api/order/create-order").json(&body).await.expect(201);

@@ -519,6 +519,25 @@ async fn a_refund_that_an_administrator_decided_and_that_fails_is_shown_again_un
     assert_eq!(listed["payments"], json!([]));
 }
 
+#[tokio::test]
+async fn of_a_card_that_is_declined_nothing_is_asked_and_nothing_written() {
+    let stripe = Stripe::start().await;
+    let app = stripe.app(&[]).await;
+    let ann = app.buyer("ann").await;
+    let begun = ann.post("/api/stripe/process").json(&json!({ "amount": 1100 })).await.expect(200);
+    let intent = begun["id"].as_str().unwrap();
+    let declined = stripe.decline(intent, "Your card has insufficient funds.");
+    let called_off = stripe.cancel(intent);
+    let before = stripe.asked("").len();
+    for event in [declined, called_off] {
+        stripe.deliver(&app, &event).await.expect(200);
+    }
+    await_applied(&app).await;
+    let asked: Vec<String> = stripe.asked("").into_iter().skip(before).map(|asked| asked.path).collect();
+    assert_eq!(asked, Vec::<String>::new());
+    assert_eq!(app.db.raw::<Document>("payments").count_documents(doc! {}).await.unwrap(), 0);
+}
+
 fn id_of(object: &Value) -> &str {
     object["id"].as_str().unwrap()
 }
