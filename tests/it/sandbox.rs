@@ -113,7 +113,11 @@ async fn webhooks_are_held_released_in_reverse_and_repeated_and_change_things_on
     tell(&root, "stripe", json!({ "payment": payment, "then": "dispute" })).await;
     tell(&root, "stripe", json!({ "payment": payment, "then": "win" })).await;
     assert_eq!(came(&app).await, Vec::<String>::new());
-    tell(&root, "stripe", json!({ "webhooks": { "order": "reversed", "times": 3 } })).await;
+    let released = json!({ "webhooks": { "order": "reversed", "times": 3, "delayMs": 60_000 } });
+    tell(&root, "stripe", released).await;
+    let told = app.db.raw::<Document>("sandboxevents");
+    assert_eq!(told.count_documents(doc! { "held": false, "left": 3 }).await.unwrap(), 3);
+    app.clock.advance(60_000);
     until_delivered(&app).await;
     let wanted = ["charge.dispute.closed", "charge.dispute.created", "payment_intent.succeeded"];
     assert_eq!(came(&app).await, wanted);
