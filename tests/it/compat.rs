@@ -28,7 +28,8 @@ fn sources(directory: &Path, found: &mut Vec<PathBuf>) {
 fn module(path: &Path) -> String {
     let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
     match stem.as_str() {
-        "mod" => path.parent().unwrap().file_name().unwrap().to_string_lossy().into_owned(),
+        // Also of the tests that have a file of their own.
+        "mod" | "tests" => path.parent().unwrap().file_name().unwrap().to_string_lossy().into_owned(),
         "lib" => {
             path.parent().and_then(Path::parent).unwrap().file_name().unwrap().to_string_lossy().into_owned()
         }

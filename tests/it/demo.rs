@@ -2,7 +2,7 @@
 
 use bson::{Document, doc};
 use serde_json::Value;
-use shared::{auth::Hasher, config::Config, db::Db};
+use shared::{auth::Hasher, config::{Config, Secret}, db::Db};
 use souk::demo;
 use tests::TestApp;
 
@@ -131,7 +131,7 @@ async fn a_start_that_broke_off_after_the_pictures_is_made_good() {
 async fn nothing_is_planted_where_it_does_not_belong() {
     let app = open().await;
     let mut elsewhere = Config::clone(&app.config);
-    elsewhere.database_uri = Some(app.database_uri().to_owned());
+    elsewhere.database_uri = Some(Secret::new(app.database_uri().to_owned()));
     assert!(plant_with(&app, &elsewhere).await.is_none(), "somebody's own database");
     let mut production = Config::clone(&app.config);
     production.env = shared::config::AppEnv::Production;

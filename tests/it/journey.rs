@@ -172,7 +172,10 @@ impl Program {
         let (told, story) = run(node).await;
         println!("{story}");
         let whole = told && story.trim_end().ends_with(" passed, 0 failed");
-        assert!(whole, "the story ended early. What the program said:\n{}", self.log());
+        let log = self.log();
+        assert!(whole, "the story ended early. What the program said:\n{log}");
+        assert!(!log.contains(ADMIN.1), "{log}");
+        assert_eq!(tests::log::secret_in(&log), None);
     }
 }
 

@@ -29,6 +29,7 @@ mod legacy;
 mod line;
 mod live_sessions;
 mod localstripe;
+mod logs;
 mod lost_answers;
 mod mail;
 mod media;

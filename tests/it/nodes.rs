@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use shared::config::{Config, RealtimeAdapter};
+use shared::config::{Config, RealtimeAdapter, Secret};
 use tests::{Buyer, Chat, Seller, Socket, TestApp, redis::Redis};
 
 use crate::dead_letters::souk_with;
@@ -80,7 +80,7 @@ async fn node(
     let url = redis.map(Redis::url);
     app.chat_with(|config| {
         config.realtime_adapter = adapter;
-        config.redis_url = url;
+        config.redis_url = url.map(Secret::new);
         change(config);
     })
     .await

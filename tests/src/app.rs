@@ -11,6 +11,7 @@ use shared::{auth::Sessions, clock::Clock, config::Config, db::Db};
 
 use crate::{
     browser::Browser,
+    log,
     mail::MailServer,
     mongo::{self, TestDatabase},
 };
@@ -136,6 +137,9 @@ impl TestApp {
 
 impl Drop for TestApp {
     fn drop(&mut self) {
+        if !std::thread::panicking() {
+            log::assert_no_secrets();
+        }
         let (server, database, home) = (self.server.take(), self.database.take(), self.home.clone());
         // In the background, in this order: a server that is still writing would bring the database back.
         mongo::runtime().spawn(async move {
@@ -203,7 +207,7 @@ fn all_settings(
         ("PUBLIC_URL", format!("http://{address}")),
         ("CLIENT_URL", CLIENT.to_owned()),
         ("AUTH_MODE", "strict".to_owned()),
-        ("JWT_SECRET_KEY", "a secret for the tests alone".to_owned()),
+        ("JWT_SECRET_KEY", log::SESSIONS.to_owned()),
         ("BCRYPT_COST", "4".to_owned()),
         ("RATE_LIMITS", "off".to_owned()),
         ("CHAT_DRAIN", "0".to_owned()),
@@ -212,7 +216,7 @@ fn all_settings(
         ("SMTP_HOST", mails.address().ip().to_string()),
         ("SMTP_PORT", mails.address().port().to_string()),
         ("SMTP_USER", "souk@mail.test".to_owned()),
-        ("SMTP_PASSWORD", "mail password".to_owned()),
+        ("SMTP_PASSWORD", log::MAIL_PASSWORD.to_owned()),
     ];
     let mut all: BTreeMap<String, String> =
         ours.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();

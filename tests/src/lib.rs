@@ -12,6 +12,7 @@ pub mod books;
 pub mod browser;
 pub mod contract;
 pub mod legacy;
+pub mod log;
 pub mod mail;
 pub mod market;
 pub mod mongo;

@@ -11,6 +11,8 @@ use std::{
 use mongodb::Client;
 use souk::embedded::{self, EmbeddedMongo, Options};
 
+use crate::log;
+
 /// The server and the runtime that it and its housekeeping client live on: both outlast any test's runtime.
 struct Shared {
     server: EmbeddedMongo,
@@ -56,6 +58,7 @@ impl TestDatabase {
     /// A fresh and empty one.
     pub async fn new() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
+        log::watch();
         let name = format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed));
         // Starting the server blocks; other tests of this runtime must not stand still meanwhile.
         let uri = {

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use crate::embedded::EmbeddedMongo;
-use shared::config::{AuthMode, Config};
+use shared::config::{AuthMode, Config, without_password};
 
-use crate::{database::without_password, run::Parts};
+use crate::run::Parts;
 
 /// Prints a line for the person who typed the command.
 #[expect(clippy::print_stdout, reason = "commands answer here; the log goes to standard error")]
@@ -54,7 +54,7 @@ pub(crate) fn text(opening: Opening<'_>) -> String {
 fn database(config: &Config, embedded: Option<&EmbeddedMongo>) -> String {
     match (embedded, &config.database_uri) {
         (Some(own), _) => format!("its own MongoDB in {} ({})", own.data_dir().display(), own.uri()),
-        (None, Some(uri)) => without_password(uri),
+        (None, Some(uri)) => without_password(uri.expose()),
         (None, None) => "none".to_owned(),
     }
 }

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use crate::embedded::{self, EmbeddedMongo};
 use anyhow::Context as _;
-use shared::{config::Config, db::Db};
+use shared::{
+    config::{Config, Secret, without_password},
+    db::Db,
+};
 
 /// How long a start waits for a database elsewhere: longer than a restart of it takes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -25,7 +28,7 @@ impl Database {
             None => Some(embedded::start(embedded_options(config)).await?),
         };
         let uri =
-            config.database_uri.as_deref().or(embedded.as_ref().map(EmbeddedMongo::uri)).unwrap_or_default();
+            config.database_uri.as_ref().map(Secret::expose).or(embedded.as_ref().map(EmbeddedMongo::uri)).unwrap_or_default();
         let (db, uri) = (connect(uri, app_name).await?, uri.to_owned());
         Ok(Self { db, uri, embedded })
     }
@@ -78,33 +81,5 @@ async fn wait_for(db: &Db) -> mongodb::error::Result<()> {
         Ok(answered) => answered,
         // Once more, for the reason.
         Err(_) => db.ping().await,
-    }
-}
-
-/// The address as it may be shown.
-pub(crate) fn without_password(uri: &str) -> String {
-    let Some((scheme, rest)) = uri.split_once("://") else { return uri.to_owned() };
-    // Whatever an `@` separates from the host is a name and a password.
-    let authority = rest.find(['/', '?']).map_or(rest, |end| rest.split_at(end).0);
-    match authority.rfind('@').and_then(|at| rest.get(at..)) {
-        Some(rest) => format!("{scheme}://…{rest}"),
-        None => uri.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::without_password;
-
-    #[test]
-    fn an_address_is_shown_without_its_password() {
-        for (uri, shown) in [
-            ("mongodb://127.0.0.1:27017/souk", "mongodb://127.0.0.1:27017/souk"),
-            ("mongodb://ann:p%40ss@db/souk?x=1", "mongodb://…@db/souk?x=1"),
-            ("mongodb+srv://a:b@c.d.net/?appName=e@f", "mongodb+srv://…@c.d.net/?appName=e@f"),
-            ("nonsense", "nonsense"),
-        ] {
-            assert_eq!(without_password(uri), shown);
-        }
     }
 }

@@ -8,12 +8,12 @@ use bson::{Document, doc};
 use serde::Deserialize;
 use shared::audit;
 use shared::clock::Clock;
-use shared::config::{AuthMode, BadConfig, Config, RealtimeAdapter};
+use shared::config::{AuthMode, BadConfig, Config, RealtimeAdapter, Secret, without_password};
 use shared::db::Db;
 
 use crate::{
     banner::say,
-    database::{Database, embedded_options, without_password},
+    database::{Database, embedded_options},
 };
 
 /// A service that has not answered by then does not.
@@ -137,7 +137,7 @@ async fn is_souk(port: u16) -> bool {
 }
 
 async fn database(config: &Config) -> Vec<Finding> {
-    if let Some(uri) = &config.database_uri {
+    if let Some(uri) = config.database_uri.as_ref().map(Secret::expose) {
         return match Db::connect(uri, "souk-doctor").await {
             Ok(db) => server(&db, &without_password(uri)).await,
             Err(error) => vec![Bad(format!("DB_URL cannot be used: {error:#}"))],
@@ -247,7 +247,7 @@ async fn bus(config: &Config) -> Finding {
             "REALTIME_ADAPTER=local: for one chat server, several would each show its own people only"
                 .to_owned(),
         ),
-        (RealtimeAdapter::Redis, Some(url)) => match realtime::check_redis(url).await {
+        (RealtimeAdapter::Redis, Some(url)) => match realtime::check_redis(url.expose()).await {
             Ok(()) => Good("Redis passes on what chat servers tell one another".to_owned()),
             Err(error) => Bad(format!(
                 "chat servers cannot tell one another who is online, Redis at REDIS_URL does not work: {error:#}"

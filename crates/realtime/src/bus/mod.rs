@@ -26,7 +26,7 @@ use futures_util::{StreamExt as _, stream::BoxStream};
 use serde::{Deserialize, Serialize};
 use shared::{
     clock::Clock,
-    config::{Config, RealtimeAdapter},
+    config::{Config, RealtimeAdapter, Secret},
     db::Db,
     id::Id,
 };
@@ -101,7 +101,7 @@ impl Bus {
             RealtimeAdapter::Local => Carrier::None,
             RealtimeAdapter::Mongodb => Carrier::Mongodb(mongodb::Signals::of(db, clock.clone())),
             RealtimeAdapter::Redis => {
-                let url = config.redis_url.as_deref().context("REDIS_URL is not set")?;
+                let url = config.redis_url.as_ref().map(Secret::expose).context("REDIS_URL is not set")?;
                 Carrier::Redis(Box::new(redis::Channel::of(url, db.database().name())?))
             }
         };

@@ -110,6 +110,17 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// An address as it may be shown. Whatever an `@` separates from the host is a name and a password.
+pub fn without_password(uri: &str) -> String {
+    let Some((scheme, rest)) = uri.split_once("://") else { return uri.to_owned() };
+    let authority = rest.find(['/', '?']).map_or(rest, |end| rest.split_at(end).0);
+    // A password with a slash of its own makes no good address, and is shown as little.
+    match authority.rfind('@').or_else(|| rest.rfind('@')).and_then(|at| rest.get(at..)) {
+        Some(rest) => format!("{scheme}://…{rest}"),
+        None => uri.to_owned(),
+    }
+}
+
 /// Where Souk runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AppEnv {
@@ -254,8 +265,8 @@ pub struct Config {
     pub port: u16,
     /// Port of the chat server.
     pub chat_port: u16,
-    /// MongoDB; none means the embedded one.
-    pub database_uri: Option<String>,
+    /// MongoDB, perhaps with a password in its address; none means the embedded one.
+    pub database_uri: Option<Secret>,
     /// A `mongod` to use for the embedded database.
     pub mongod: Option<PathBuf>,
     /// Where the embedded defaults keep their data.
@@ -329,7 +340,7 @@ pub struct Config {
     /// See [`RealtimeAdapter`].
     pub realtime_adapter: RealtimeAdapter,
     /// Redis, if that is the adapter.
-    pub redis_url: Option<String>,
+    pub redis_url: Option<Secret>,
     /// A chat node that the others do not hear for so long is dead. Not a setting: with less than three
     /// heartbeats in it people would flicker, with more they would be shown for longer than a dead
     /// socket's. Tests shorten it.

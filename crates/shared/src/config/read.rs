@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use super::{
     AppEnv, AuthMode, BadSetting, Cloudinary, Config, GatewayLimits, LogFormat, Network, Paypal,
-    RealtimeAdapter, SameSite, Secret, Smtp, Stripe,
+    RealtimeAdapter, SameSite, Secret, Smtp, Stripe, without_password,
 };
 use crate::money::{Money, Percent};
 
@@ -39,7 +39,8 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         let (name, got) = self.text(names)?;
         let value = parse(&got);
         if value.is_none() {
-            self.bad.push(BadSetting { name, got: format!("`{got}`"), want: want.to_owned() });
+            let got = format!("`{}`", without_password(&got));
+            self.bad.push(BadSetting { name, got, want: want.to_owned() });
         }
         value
     }
@@ -141,7 +142,7 @@ pub(super) fn assemble<F: Fn(&str) -> Option<String>>(read: &mut Reader<F>) -> C
         database_uri: read.parsed(
             &["MONGODB_URI", "DB_URL"],
             "an address that begins with mongodb:// or mongodb+srv://",
-            |v| (v.starts_with("mongodb://") || v.starts_with("mongodb+srv://")).then(|| v.to_owned()),
+            |v| (v.starts_with("mongodb://") || v.starts_with("mongodb+srv://")).then(|| Secret::new(v.to_owned())),
         ),
         mongod: read.opt(&["MONGOD"]).map(PathBuf::from),
         jwt_secret: Secret::new(read.opt(&["JWT_SECRET_KEY"]).unwrap_or_default()),
@@ -220,7 +221,7 @@ pub(super) fn assemble<F: Fn(&str) -> Option<String>>(read: &mut Reader<F>) -> C
                 _ => None,
             })
             .unwrap_or(RealtimeAdapter::Mongodb),
-        redis_url: read.opt(&["REDIS_URL"]),
+        redis_url: read.opt(&["REDIS_URL"]).map(Secret::new),
         node_silence: Duration::from_secs(20),
         gateway_limits: GatewayLimits::USUAL,
         admin: admin(read),

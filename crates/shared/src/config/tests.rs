@@ -156,3 +156,42 @@ fn networks_contain_their_addresses() {
     assert!(Network::parse("::/0").unwrap().contains("::1".parse().unwrap()));
     assert!(Network::parse("10.0.0.0/33").is_none());
 }
+
+#[test]
+fn an_address_is_shown_without_its_password() {
+    for (uri, shown) in [
+        ("mongodb://127.0.0.1:27017/souk", "mongodb://127.0.0.1:27017/souk"),
+        ("mongodb://ann:p%40ss@db/souk?x=1", "mongodb://…@db/souk?x=1"),
+        ("mongodb+srv://a:b@c.d.net/?appName=e@f", "mongodb+srv://…@c.d.net/?appName=e@f"),
+        ("mongodb://ann:s/la?sh@db/souk", "mongodb://…@db/souk"),
+        ("nonsense", "nonsense"),
+    ] {
+        assert_eq!(without_password(uri), shown);
+    }
+}
+
+#[test]
+fn no_password_is_shown_in_a_refusal_nor_when_the_settings_are_printed() {
+    let refused = with(&[("DB_URL", "mongo://ann:passphrase@db/souk")]).unwrap_err();
+    assert!(refused.to_string().contains("`mongo://…@db/souk`"), "{refused}");
+    let config = with(&[
+        ("DB_URL", "mongodb://ann:passphrase@db/souk"),
+        ("REALTIME_ADAPTER", "redis"),
+        ("REDIS_URL", "redis://:passphrase@cache"),
+        ("JWT_SECRET_KEY", "passphrase"),
+        ("SMTP_HOST", "mail"),
+        ("SMTP_PASSWORD", "passphrase"),
+        ("STRIPE_SECRET_KEY", "sk_test_passphrase"),
+        ("STRIPE_PUBLISHABLE_KEY", "pk_test_1"),
+        ("STRIPE_WEBHOOK_SECRET", "whsec_passphrase"),
+        ("PAYPAL_CLIENT_ID", "client"),
+        ("PAYPAL_CLIENT_SECRET", "passphrase"),
+        ("CLOUDINARY_NAME", "cloud"),
+        ("CLOUDINARY_API_KEY", "key"),
+        ("CLOUDINARY_API_SECRET", "passphrase"),
+        ("ADMIN_EMAIL", "root@example.com"),
+        ("ADMIN_PASSWORD", "passphrase"),
+    ]);
+    let printed = format!("{:?}", config.unwrap());
+    assert!(!printed.contains("passphrase"), "{printed}");
+}

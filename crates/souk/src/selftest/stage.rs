@@ -17,7 +17,7 @@ use mongodb::options::ClientOptions;
 use shared::{
     auth::{Sessions, one_time_token},
     clock::{Clock, plus},
-    config::Config,
+    config::{Config, without_password},
     db::Db,
     id::Id,
 };
@@ -25,7 +25,7 @@ use tokio::process::{Child, Command};
 
 use super::client::{Api, api_client};
 use crate::{
-    database::{Database, without_password},
+    database::Database,
     embedded::{self, EmbeddedMongo, process},
 };
 
