@@ -1,4 +1,5 @@
-//! `docs/COMPAT.md` says of each quirk which test pins it. Here it is held to that.
+//! `docs/COMPAT.md` says of each quirk which test pins it, `SECURITY.md` of each threat which test shows that it is held
+//! off. Here they are held to that.
 
 use std::{
     collections::BTreeSet,
@@ -80,12 +81,15 @@ fn tests_named(document: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_test_that_the_page_of_quirks_names_exists() {
-    let document = fs::read_to_string(root().join("docs/COMPAT.md")).unwrap();
-    let (there_are, named) = (tests_there_are(), tests_named(&document));
-    assert!(named.len() > 60, "only {} tests are named: the search is broken", named.len());
-    let missing: Vec<_> = named.difference(&there_are).collect();
-    assert!(missing.is_empty(), "docs/COMPAT.md names tests that do not exist: {missing:#?}");
+fn every_test_that_the_pages_of_quirks_and_of_threats_name_exists() {
+    let there_are = tests_there_are();
+    for (page, at_least) in [("docs/COMPAT.md", 60), ("SECURITY.md", 20)] {
+        let document = fs::read_to_string(root().join(page)).unwrap();
+        let named = tests_named(&document);
+        assert!(named.len() > at_least, "only {} tests are named: the search is broken", named.len());
+        let missing: Vec<_> = named.difference(&there_are).collect();
+        assert!(missing.is_empty(), "{page} names tests that do not exist: {missing:#?}");
+    }
 }
 
 #[test]
