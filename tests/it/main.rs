@@ -26,6 +26,7 @@ mod idempotency;
 mod journey;
 mod junk;
 mod legacy;
+mod limits;
 mod line;
 mod live_sessions;
 mod localstripe;

@@ -5,6 +5,7 @@ mod error;
 mod extract;
 mod idempotency;
 mod identity;
+mod limits;
 mod operation;
 mod outbox;
 mod server;
@@ -32,6 +33,7 @@ mod users;
 mod withdrawals;
 
 pub use admin::appoint as appoint_administrator;
+pub use limits::Limit;
 pub use payments::reconcile;
 pub use server::{Server, serve};
 pub use state::App;

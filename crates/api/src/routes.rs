@@ -12,6 +12,7 @@ use crate::{
     error::{Refusal, Result},
     events,
     identity::contain_panics,
+    limits::{self, Limit},
     messages, operation, orders, payments, products, shops, users, withdrawals,
 };
 
@@ -19,6 +20,7 @@ use crate::{
 pub(crate) struct Route {
     method: Method,
     tail: &'static str,
+    limit: Option<Limit>,
     service: ActixRoute,
 }
 
@@ -27,6 +29,16 @@ impl Route {
     /// the time.
     pub(crate) fn compressed(self) -> Self {
         Self { service: self.service.wrap(Compress::default()), ..self }
+    }
+
+    /// Counts each request, and refuses those beyond this limit.
+    pub(crate) fn under(self, limit: Limit) -> Self {
+        Self { limit: Some(limit), service: limits::under(limit, self.service), ..self }
+    }
+
+    /// Its handler counts what fails under this limit.
+    pub(crate) fn failures_under(self, limit: Limit) -> Self {
+        Self { limit: Some(limit), ..self }
     }
 }
 
@@ -40,6 +52,7 @@ where
     Route {
         method: Method::GET,
         tail,
+        limit: None,
         service: ActixRoute::new().guard(guard::Any(guard::Get()).or(guard::Head())).to(handler),
     }
 }
@@ -51,7 +64,7 @@ where
     Args: actix_web::FromRequest + 'static,
     F::Output: Responder + 'static,
 {
-    Route { method: Method::POST, tail, service: web::post().to(handler) }
+    Route { method: Method::POST, tail, limit: None, service: web::post().to(handler) }
 }
 
 /// A `PUT` endpoint.
@@ -61,7 +74,7 @@ where
     Args: actix_web::FromRequest + 'static,
     F::Output: Responder + 'static,
 {
-    Route { method: Method::PUT, tail, service: web::put().to(handler) }
+    Route { method: Method::PUT, tail, limit: None, service: web::put().to(handler) }
 }
 
 /// A `DELETE` endpoint.
@@ -71,7 +84,7 @@ where
     Args: actix_web::FromRequest + 'static,
     F::Output: Responder + 'static,
 {
-    Route { method: Method::DELETE, tail, service: web::delete().to(handler) }
+    Route { method: Method::DELETE, tail, limit: None, service: web::delete().to(handler) }
 }
 
 fn all() -> Vec<(&'static str, Vec<Route>)> {
@@ -101,6 +114,8 @@ pub struct Listed {
     pub method: &'static str,
     /// The whole path, parameters as `{id}`.
     pub path: String,
+    /// The limit that its requests are under.
+    pub limit: Option<&'static str>,
 }
 
 /// Every endpoint there is; tests hold `openapi.yaml` to it.
@@ -117,6 +132,7 @@ pub fn table() -> Vec<Listed> {
                 },
                 // A tail pattern such as `{path:.*}` is `{path}` to the reader.
                 path: format!("{prefix}{}", route.tail).replace(":.*}", "}"),
+                limit: route.limit.map(Limit::name),
             })
         })
         .collect()

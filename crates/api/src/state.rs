@@ -12,6 +12,7 @@ use shared::{
 use tokio_util::task::TaskTracker;
 
 use crate::{
+    limits::Limits,
     mail::Mailer,
     media::Media,
     orders::Checkouts,
@@ -36,6 +37,8 @@ pub struct App {
     pub accounts: Accounts,
     /// Hashes passwords.
     pub hasher: Hasher,
+    /// How often anybody may ask.
+    pub limits: Limits,
     /// Keeps pictures.
     pub media: Arc<dyn Media>,
     /// Work that follows a change: mails, refunds, deletions.
@@ -69,6 +72,7 @@ impl App {
             sessions: Sessions::new(config.jwt_secret.expose(), i64::try_from(config.session_ttl.as_secs())?),
             accounts: Accounts::of(db.clone()),
             hasher: Hasher::new(config.bcrypt_cost)?,
+            limits: Limits::new(Arc::clone(&config), db.clone(), clock.clone()),
             db,
             config,
             clock,

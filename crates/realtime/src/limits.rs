@@ -11,7 +11,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use shared::config::Config;
+use shared::{arrival::household, config::Config};
 
 /// Connections beyond those of the sessions: for the operator's questions while the server is full,
 /// and for the second connection that a polling client needs.
@@ -190,14 +190,6 @@ impl Drop for Place {
                 open.of.remove(&address);
             }
         }
-    }
-}
-
-/// Whoever has one address of IPv6 has the 2^64 of that network.
-fn household(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
-        address @ IpAddr::V4(_) => address,
     }
 }
 

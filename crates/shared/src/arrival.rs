@@ -82,6 +82,14 @@ pub fn caller<'a>(
         .find(|address| !trusted(*address))
 }
 
+/// Whoever has one address of IPv6 has the 2^64 of that network.
+pub fn household(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() & !u128::from(u64::MAX)).into()),
+        address @ IpAddr::V4(_) => address,
+    }
+}
+
 /// Whether an origin may read answers and, with cookies, make changes.
 pub fn origin_is_listed(origin: &str, config: &Config) -> bool {
     config.client_origins.iter().any(|listed| listed == origin) || origin_of(&config.public_url) == origin

@@ -18,6 +18,7 @@ use crate::{
     error::{Error, Result},
     idempotency::{self, Answer, Given, Key, Memory},
     identity::session_cookies,
+    limits::{Attempt, ClientAddress, Limit},
     media::{CheckedImage, Folder},
     state::App,
 };
@@ -46,6 +47,7 @@ pub(crate) async fn sign_up<A: Account>(
     if store::email_is_taken::<A>(&app.db, &details.email).await? {
         return Err(A::EXISTS.into());
     }
+    _ = app.limits.take(Limit::Mail, &details.email.to_lowercase()).await?;
     let password = app.hasher.hash(details.password).await?;
     let avatar = match details.picture {
         Some(picture) => Some(app.media.store(Folder::Avatar, picture).await.map_err(Error::Unavailable)?),
@@ -157,12 +159,23 @@ pub(crate) async fn activate<A: Account>(app: &App, token: &str) -> Result<Optio
 
 /// The account that an e-mail address and a password prove. Whether the address or the password is
 /// wrong can be told neither from the answer nor from the time it takes.
-pub(crate) async fn log_in<A: Account>(app: &App, body: &wire::LogIn) -> Result<A> {
+pub(crate) async fn log_in<A: Account>(app: &App, address: ClientAddress, body: &wire::LogIn) -> Result<A> {
     let email = body.email.as_deref().map(str::trim).filter(|email| !email.is_empty());
     let password = body.password.clone().filter(|password| !password.is_empty());
     let (Some(email), Some(password)) = (email, password) else {
         return Err(wire::CREDENTIALS_MISSING.into());
     };
+    let attempt = Attempt::begin(app, A::KIND, email, address).await?;
+    let proven = prove::<A>(app, email, password).await;
+    match &proven {
+        Err(Error::Refused(refusal)) if *refusal == wire::WRONG_CREDENTIALS => drop(attempt),
+        Ok(_) => attempt.succeeded(app).await,
+        Err(_) => attempt.called_off(app).await,
+    }
+    proven
+}
+
+async fn prove<A: Account>(app: &App, email: &str, password: String) -> Result<A> {
     let candidates = store::of_email::<A>(&app.db, email).await?;
     if candidates.is_empty() {
         app.hasher.verify_nobody(password).await?;
@@ -253,6 +266,8 @@ pub(crate) async fn ask_for_reset<A: Account>(app: &App, body: &wire::ForgotPass
     let mut checks = rules::Checks::default();
     let email = checks.take("email", rules::email(body.email.as_deref()));
     checks.finish()?;
+    // By the address as it was typed, so that this tells nothing either.
+    _ = app.limits.take(Limit::Mail, &email.to_lowercase()).await?;
     // Of legacy namesakes the oldest: it is the one that a log-in finds first.
     let Some(account) = store::of_email::<A>(&app.db, &email).await?.into_iter().next() else {
         return Ok(());

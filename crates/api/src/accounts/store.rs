@@ -26,15 +26,21 @@ fn by_email(email: &str) -> Document {
 }
 
 /// The accounts of an e-mail address, oldest first: at most one, but for legacy duplicates.
+///
+/// The index takes more for the same than capital letters: invisible characters, letters of other widths. Here that
+/// would let one account be tried under many names, each counted by itself.
 pub(crate) async fn of_email<A: Account>(db: &Db, email: &str) -> mongodb::error::Result<Vec<A>> {
-    db.of::<A>()
+    let wanted = email.to_lowercase();
+    let alike: Vec<A> = db
+        .of::<A>()
         .find(by_email(email))
         .collation(email_collation())
         .sort(doc! { "_id": 1 })
         .limit(MOST_NAMESAKES)
         .await?
         .try_collect()
-        .await
+        .await?;
+    Ok(alike.into_iter().filter(|account| account.email().to_lowercase() == wanted).collect())
 }
 
 /// Whether somebody has this e-mail address.

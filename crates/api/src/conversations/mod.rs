@@ -6,11 +6,14 @@ mod wire;
 
 pub mod store;
 
-use crate::routes::{Route, get, post, put};
+use crate::{
+    limits::Limit,
+    routes::{Route, get, post, put},
+};
 
 pub(crate) fn routes() -> Vec<Route> {
     vec![
-        post("/create-new-conversation", handlers::open),
+        post("/create-new-conversation", handlers::open).under(Limit::Message),
         get("/get-all-conversation-user/{id}", handlers::of_user),
         get("/get-all-conversation-seller/{id}", handlers::of_shop),
         put("/update-last-message/{id}", handlers::set_last_message),

@@ -5,13 +5,16 @@ mod handlers;
 pub(crate) mod store;
 mod wire;
 
-use crate::routes::{Route, delete, get, post};
+use crate::{
+    limits::Limit,
+    routes::{Route, delete, get, post},
+};
 
 pub(crate) fn routes() -> Vec<Route> {
     vec![
         post("/create-coupan", handlers::create),
         get("/get-coupans/{id}", handlers::of_shop),
         delete("/delete-coupan/{id}", handlers::remove),
-        get("/coupan-verified/{name}", handlers::look_up),
+        get("/coupan-verified/{name}", handlers::look_up).under(Limit::Coupon),
     ]
 }

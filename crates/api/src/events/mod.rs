@@ -4,15 +4,18 @@
 mod handlers;
 mod wire;
 
-use crate::routes::{Route, delete, get, post, put};
+use crate::{
+    limits::Limit,
+    routes::{Route, delete, get, post, put},
+};
 
 pub(crate) fn routes() -> Vec<Route> {
     vec![
-        post("/create-event", handlers::create),
+        post("/create-event", handlers::create).under(Limit::Upload),
         get("/get-all-events-shop", handlers::all).compressed(),
         get("/get-all-events-shop/{id}", handlers::of_shop).compressed(),
         get("/get-event/{id}", handlers::one),
-        put("/update-event/{id}", handlers::update),
+        put("/update-event/{id}", handlers::update).under(Limit::Upload),
         delete("/delete-shop-event/{id}", handlers::delete),
     ]
 }

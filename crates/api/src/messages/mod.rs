@@ -4,11 +4,14 @@ mod handlers;
 mod store;
 mod wire;
 
-use crate::routes::{Route, get, post, put};
+use crate::{
+    limits::Limit,
+    routes::{Route, get, post, put},
+};
 
 pub(crate) fn routes() -> Vec<Route> {
     vec![
-        post("/create-new-message", handlers::send),
+        post("/create-new-message", handlers::send).under(Limit::Message),
         get("/get-all-messages/{id}", handlers::list),
         put("/mark-as-seen/{id}", handlers::mark_as_seen),
     ]

@@ -24,11 +24,14 @@ mod wire;
 pub(crate) use commit::Checkouts;
 pub(crate) use transition::{charge_back, expire_unpaid};
 
-use crate::routes::{Route, get, post, put};
+use crate::{
+    limits::Limit,
+    routes::{Route, get, post, put},
+};
 
 pub(crate) fn routes() -> Vec<Route> {
     vec![
-        post("/create-order", handlers::create),
+        post("/create-order", handlers::create).under(Limit::Checkout),
         get("/getOrders/{id}", handlers::of_buyer),
         get("/getShopOrders/{id}", handlers::of_shop),
         get("/get-order/{id}", handlers::one),

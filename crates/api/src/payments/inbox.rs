@@ -17,6 +17,7 @@ use super::{
 use crate::{
     error::{Error, Result},
     extract::Raw,
+    limits::{ClientAddress, Limit},
     state::{App, State},
     worker::{self, TRY, backoff},
 };
@@ -42,9 +43,21 @@ pub(super) async fn stripe(request: HttpRequest, body: Raw, state: State) -> Res
     receive(&state, state.gateways.cards()?, &request, body).await
 }
 
-/// `POST /api/paypal/webhook`: PayPal tells what happened.
-pub(super) async fn paypal(request: HttpRequest, body: Raw, state: State) -> Result<HttpResponse> {
-    receive(&state, state.gateways.paypal()?, &request, body).await
+/// `POST /api/paypal/webhook`: PayPal tells what happened. Whether it did, only PayPal can say, and asking takes one of
+/// few places; so what is forged counts for the address it comes from, and PayPal's own is never in its way.
+pub(super) async fn paypal(
+    address: ClientAddress,
+    request: HttpRequest,
+    body: Raw,
+    state: State,
+) -> Result<HttpResponse> {
+    let taken = state.limits.take(Limit::Webhook, &address.to_string()).await?;
+    let received = receive(&state, state.gateways.paypal()?, &request, body).await;
+    match &received {
+        Err(Error::Refused(refusal)) if refusal.code() == wire::FORGED.code() => drop(taken),
+        _ => state.limits.give_back(taken).await,
+    }
+    received
 }
 
 async fn receive(

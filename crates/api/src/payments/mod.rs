@@ -22,11 +22,14 @@ mod wire;
 pub(crate) use gateway::{ANONYMOUS, NewRefund};
 pub use gateway::{GatewayPayment, GatewayRefusal, Gateways, PaymentState};
 
-use crate::routes::{Route, get, post};
+use crate::{
+    limits::Limit,
+    routes::{Route, get, post},
+};
 
 pub(crate) fn routes() -> Vec<Route> {
     vec![
-        post("/process", handlers::process),
+        post("/process", handlers::process).under(Limit::Payment),
         get("/stripeApiKey", handlers::publishable_key),
         post("/webhook", inbox::stripe),
     ]
@@ -37,8 +40,8 @@ pub(crate) fn routes() -> Vec<Route> {
 pub(crate) fn paypal_routes() -> Vec<Route> {
     vec![
         get("/clientId", handlers::paypal_client_id),
-        post("/create-order", handlers::begin_paypal),
-        post("/capture-order/{id}", handlers::capture_paypal),
-        post("/webhook", inbox::paypal),
+        post("/create-order", handlers::begin_paypal).under(Limit::Payment),
+        post("/capture-order/{id}", handlers::capture_paypal).under(Limit::Payment),
+        post("/webhook", inbox::paypal).failures_under(Limit::Webhook),
     ]
 }

@@ -6,15 +6,18 @@ mod rules;
 mod store;
 mod wire;
 
-use crate::routes::{Route, delete, get, post, put};
+use crate::{
+    limits::Limit,
+    routes::{Route, delete, get, post, put},
+};
 
 pub(crate) fn routes() -> Vec<Route> {
     vec![
-        post("/create-product", handlers::create),
+        post("/create-product", handlers::create).under(Limit::Upload),
         get("/get-all-products", handlers::all).compressed(),
         get("/get-all-products-shop/{id}", handlers::of_shop).compressed(),
         get("/get-product/{id}", handlers::one),
-        put("/update-product/{id}", handlers::update),
+        put("/update-product/{id}", handlers::update).under(Limit::Upload),
         delete("/delete-shop-product/{id}", handlers::delete),
         put("/create-new-review", handlers::review),
     ]

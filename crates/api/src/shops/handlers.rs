@@ -13,6 +13,7 @@ use crate::{
     extract::{AnyPathId, Json, PathId, Query},
     idempotency::Key,
     identity::{Caller, Seller, ended_cookies},
+    limits::ClientAddress,
     media::{Form, FormLimits},
     state::{App, State},
 };
@@ -65,8 +66,12 @@ pub(crate) fn activated(app: &App, opened: &accounts::Activated<Shop>) -> Result
 }
 
 /// `POST /api/shop/shop-login`
-pub(super) async fn log_in(body: Json<account_wire::LogIn>, state: State) -> Result<HttpResponse> {
-    let shop = accounts::log_in::<Shop>(&state, &body).await?;
+pub(super) async fn log_in(
+    address: ClientAddress,
+    body: Json<account_wire::LogIn>,
+    state: State,
+) -> Result<HttpResponse> {
+    let shop = accounts::log_in::<Shop>(&state, address, &body).await?;
     let (token, cookies) = accounts::open_session(&state, &shop)?;
     Ok(with_cookies(HttpResponse::Ok(), cookies).json(wire::Session {
         success: true,

@@ -10,25 +10,28 @@ pub(crate) mod wire;
 
 pub(crate) use handlers::activated;
 
-use crate::routes::{Route, delete, get, post, put};
+use crate::{
+    limits::Limit,
+    routes::{Route, delete, get, post, put},
+};
 
 pub(crate) fn routes() -> Vec<Route> {
     vec![
-        post("/create-shop", handlers::sign_up),
-        post("/seller/activation", handlers::activate),
-        post("/shop-login", handlers::log_in),
+        post("/create-shop", handlers::sign_up).under(Limit::SignUp),
+        post("/seller/activation", handlers::activate).under(Limit::Activation),
+        post("/shop-login", handlers::log_in).failures_under(Limit::LogIn),
         get("/getSeller", handlers::own),
         get("/balance", handlers::balance),
         get("/logout-seller", handlers::log_out),
         put("/logout-everywhere", handlers::log_out_everywhere),
-        put("/update-seller-avatar", handlers::update_avatar),
+        put("/update-seller-avatar", handlers::update_avatar).under(Limit::Upload),
         get("/get-shop-info/{id}", handlers::page),
         put("/updateSellerInfo", handlers::update),
         get("/seller-info/{id}", handlers::info),
         put("/update-payment-methods", handlers::set_withdraw_method),
         delete("/delete-withdraw-method", handlers::delete_withdraw_method),
-        put("/updatePassword", handlers::change_password),
-        post("/forgot-password", handlers::forgot_password),
-        put("/reset-password", handlers::reset_password),
+        put("/updatePassword", handlers::change_password).under(Limit::Password),
+        post("/forgot-password", handlers::forgot_password).under(Limit::Reset),
+        put("/reset-password", handlers::reset_password).under(Limit::Reset),
     ]
 }

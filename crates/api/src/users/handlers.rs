@@ -14,6 +14,7 @@ use crate::{
     extract::{AnyPathId, Json, PathId},
     idempotency::Key,
     identity::{Buyer, Caller, ended_cookies},
+    limits::ClientAddress,
     media::{Form, FormLimits},
     shops,
     state::{App, State},
@@ -62,8 +63,12 @@ pub(super) async fn activate(body: Json<account_wire::Activation>, state: State)
 }
 
 /// `POST /api/user/login-user`
-pub(super) async fn log_in(body: Json<account_wire::LogIn>, state: State) -> Result<HttpResponse> {
-    let user = accounts::log_in::<User>(&state, &body).await?;
+pub(super) async fn log_in(
+    address: ClientAddress,
+    body: Json<account_wire::LogIn>,
+    state: State,
+) -> Result<HttpResponse> {
+    let user = accounts::log_in::<User>(&state, address, &body).await?;
     let (token, cookies) = accounts::open_session(&state, &user)?;
     Ok(with_cookies(HttpResponse::Ok(), cookies).json(wire::Session {
         success: true,

@@ -6,23 +6,26 @@ mod rules;
 pub(crate) mod store;
 pub(crate) mod wire;
 
-use crate::routes::{Route, delete, get, post, put};
+use crate::{
+    limits::Limit,
+    routes::{Route, delete, get, post, put},
+};
 
 pub(crate) fn routes() -> Vec<Route> {
     vec![
-        post("/create-user", handlers::sign_up),
-        post("/activation", handlers::activate),
-        post("/login-user", handlers::log_in),
+        post("/create-user", handlers::sign_up).under(Limit::SignUp),
+        post("/activation", handlers::activate).under(Limit::Activation),
+        post("/login-user", handlers::log_in).failures_under(Limit::LogIn),
         get("/getUser", handlers::own),
         get("/logout", handlers::log_out),
         put("/logout-everywhere", handlers::log_out_everywhere),
-        put("/updateUserInfo", handlers::update),
-        put("/update-user-avatar", handlers::update_avatar),
+        put("/updateUserInfo", handlers::update).under(Limit::Password),
+        put("/update-user-avatar", handlers::update_avatar).under(Limit::Upload),
         put("/userAddressUpadte", handlers::add_address),
         delete("/delete-address/{id}", handlers::delete_address),
-        put("/updatePassword", handlers::change_password),
-        post("/forgot-password", handlers::forgot_password),
-        put("/reset-password", handlers::reset_password),
+        put("/updatePassword", handlers::change_password).under(Limit::Password),
+        post("/forgot-password", handlers::forgot_password).under(Limit::Reset),
+        put("/reset-password", handlers::reset_password).under(Limit::Reset),
         get("/user-info/{id}", handlers::info),
     ]
 }

@@ -11,6 +11,7 @@ pub use password::{Hasher, MAX_PASSWORD_BYTES};
 pub use resolve::{Credentials, Identity, resolve};
 pub use session::{BadToken, Claims, Kind, Sessions};
 
+use hmac::{Hmac, KeyInit, Mac as _};
 use sha2::{Digest, Sha256};
 
 /// HttpOnly cookie with a user's session.
@@ -37,6 +38,13 @@ pub fn digest(token: &str) -> String {
 /// The same of anything.
 pub fn content_digest(content: &[u8]) -> String {
     hex(&Sha256::digest(content))
+}
+
+/// A digest of something that could be guessed, such as an address: without the secret nobody can try.
+pub fn keyed_digest(secret: &str, content: &str) -> String {
+    // A key of any length will do, so this cannot fail.
+    let mac = <Hmac<Sha256> as KeyInit>::new_from_slice(secret.as_bytes());
+    mac.map(|mac| hex(&mac.chain_update(content).finalize().into_bytes())).unwrap_or_default()
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -5,6 +5,7 @@
 //! it wants.
 
 mod check;
+mod rates;
 mod read;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+pub use self::rates::{Rate, Rates};
 use self::read::Reader;
 use crate::money::{Money, Percent};
 
@@ -81,6 +83,20 @@ pub const NAMES: &[&str] = &[
     "CHAT_CONNECTIONS_PER_ADDRESS",
     "CHAT_DRAIN",
     "RATE_LIMITS",
+    "RATE_LIMIT_LOGIN",
+    "RATE_LIMIT_LOGIN_ADDRESS",
+    "RATE_LIMIT_LOGIN_ACCOUNT",
+    "RATE_LIMIT_SIGNUP",
+    "RATE_LIMIT_ACTIVATION",
+    "RATE_LIMIT_RESET",
+    "RATE_LIMIT_MAIL",
+    "RATE_LIMIT_PASSWORD",
+    "RATE_LIMIT_COUPON",
+    "RATE_LIMIT_CHECKOUT",
+    "RATE_LIMIT_PAYMENT",
+    "RATE_LIMIT_UPLOAD",
+    "RATE_LIMIT_MESSAGE",
+    "RATE_LIMIT_WEBHOOK",
     "REALTIME_ADAPTER",
     "REDIS_URL",
     "ADMIN_EMAIL",
@@ -337,6 +353,8 @@ pub struct Config {
     pub chat_drain: Duration,
     /// Off for benchmarks.
     pub rate_limits: bool,
+    /// See [`Rates`].
+    pub rates: Rates,
     /// See [`RealtimeAdapter`].
     pub realtime_adapter: RealtimeAdapter,
     /// Redis, if that is the adapter.

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    AppEnv, AuthMode, BadSetting, Cloudinary, Config, GatewayLimits, LogFormat, Network, Paypal,
+    AppEnv, AuthMode, BadSetting, Cloudinary, Config, GatewayLimits, LogFormat, Network, Paypal, Rates,
     RealtimeAdapter, SameSite, Secret, Smtp, Stripe, without_password,
 };
 use crate::money::{Money, Percent};
@@ -30,7 +30,7 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         self.text(names).map(|(_, value)| value)
     }
 
-    fn parsed<T>(
+    pub(super) fn parsed<T>(
         &mut self,
         names: &[&'static str],
         want: &str,
@@ -87,7 +87,7 @@ fn parse_url(text: &str) -> Option<String> {
 }
 
 /// `90d`, `12h`, `30m`, `45s`, `250ms`, or a bare number of seconds.
-fn parse_duration(text: &str) -> Option<Duration> {
+pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     let text = text.trim();
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at_checked(split)?;
@@ -213,6 +213,7 @@ pub(super) fn assemble<F: Fn(&str) -> Option<String>>(read: &mut Reader<F>) -> C
         chat_connections_per_address: read.count("CHAT_CONNECTIONS_PER_ADDRESS", 400),
         chat_drain: read.duration("CHAT_DRAIN", 5),
         rate_limits: read.switch("RATE_LIMITS", true),
+        rates: Rates::read(read),
         realtime_adapter: read
             .parsed(&["REALTIME_ADAPTER"], "local, mongodb or redis", |v| match v {
                 "local" | "memory" => Some(RealtimeAdapter::Local),

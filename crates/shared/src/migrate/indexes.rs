@@ -119,6 +119,7 @@ fn all() -> Vec<(&'static str, Vec<IndexModel>)> {
                 ),
             ],
         ),
+        ("ratelimits", vec![ttl("ratelimits_ttl", "until")]),
         // What chat nodes tell one another; see `realtime::bus`.
         ("chatsignals", vec![ttl("chatsignals_ttl", "expiresAt")]),
         (

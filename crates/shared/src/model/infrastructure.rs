@@ -145,3 +145,22 @@ pub struct Turn {
 impl Stored for Turn {
     const COLLECTION: &'static str = "turns";
 }
+
+/// How often somebody has done something of late (`ratelimits`).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RateCount {
+    /// What was done, and a digest under our secret of who did it: it tells neither address nor account.
+    #[serde(rename = "_id")]
+    pub key: String,
+    /// How often, within the present window.
+    pub n: i64,
+    /// When the window ends and the count begins anew; MongoDB removes it some time after.
+    pub until: Timestamp,
+    /// Somebody was refused in this window.
+    #[serde(default)]
+    pub refused: bool,
+}
+
+impl Stored for RateCount {
+    const COLLECTION: &'static str = "ratelimits";
+}

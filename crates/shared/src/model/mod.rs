@@ -18,7 +18,9 @@ pub use account::{
 };
 pub use conversation::{Conversation, LastSeen, Message};
 pub use coupon::{Coupon, CouponSeller};
-pub use infrastructure::{Outbox, OutboxJob, PendingAccount, PendingRegistration, RememberedAnswer, Turn};
+pub use infrastructure::{
+    Outbox, OutboxJob, PendingAccount, PendingRegistration, RateCount, RememberedAnswer, Turn,
+};
 pub use ledger::{LedgerEntry, LedgerLine};
 pub use listing::{Image, Kind, Listing, Review, Reviewer, ShopCopy};
 pub use order::{
