@@ -2,7 +2,11 @@
 
 use bson::{Document, doc};
 use serde_json::Value;
-use shared::{auth::Hasher, config::{Config, Secret}, db::Db};
+use shared::{
+    auth::Hasher,
+    config::{Config, Secret},
+    db::Db,
+};
 use souk::demo;
 use tests::TestApp;
 

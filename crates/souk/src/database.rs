@@ -27,8 +27,12 @@ impl Database {
             Some(_) => None,
             None => Some(embedded::start(embedded_options(config)).await?),
         };
-        let uri =
-            config.database_uri.as_ref().map(Secret::expose).or(embedded.as_ref().map(EmbeddedMongo::uri)).unwrap_or_default();
+        let uri = config
+            .database_uri
+            .as_ref()
+            .map(Secret::expose)
+            .or(embedded.as_ref().map(EmbeddedMongo::uri))
+            .unwrap_or_default();
         let (db, uri) = (connect(uri, app_name).await?, uri.to_owned());
         Ok(Self { db, uri, embedded })
     }

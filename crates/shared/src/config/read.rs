@@ -142,7 +142,10 @@ pub(super) fn assemble<F: Fn(&str) -> Option<String>>(read: &mut Reader<F>) -> C
         database_uri: read.parsed(
             &["MONGODB_URI", "DB_URL"],
             "an address that begins with mongodb:// or mongodb+srv://",
-            |v| (v.starts_with("mongodb://") || v.starts_with("mongodb+srv://")).then(|| Secret::new(v.to_owned())),
+            |v| {
+                (v.starts_with("mongodb://") || v.starts_with("mongodb+srv://"))
+                    .then(|| Secret::new(v.to_owned()))
+            },
         ),
         mongod: read.opt(&["MONGOD"]).map(PathBuf::from),
         jwt_secret: Secret::new(read.opt(&["JWT_SECRET_KEY"]).unwrap_or_default()),
