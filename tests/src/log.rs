@@ -9,7 +9,8 @@ use std::{
     },
 };
 
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use shared::telemetry;
+use tracing_subscriber::fmt::MakeWriter;
 
 use crate::{legacy, paypal, people, stripe};
 
@@ -48,7 +49,7 @@ pub fn watch() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         tracing_subscriber::fmt()
-            .with_env_filter(EnvFilter::new(DETAIL))
+            .with_env_filter(telemetry::wanted(DETAIL))
             .with_ansi(false)
             .with_writer(Reader)
             .init();

@@ -16,9 +16,8 @@ static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 
 /// Starts logging to standard error. A second call, as in tests, changes nothing.
 pub fn init_logs(format: LogFormat, filter: &str) {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+        .with_env_filter(wanted(filter))
         .with_writer(std::io::stderr)
         // Colours are for people, not for files.
         .with_ansi(std::io::stderr().is_terminal());
@@ -27,6 +26,14 @@ pub fn init_logs(format: LogFormat, filter: &str) {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
+}
+
+/// What is logged, as `RUST_LOG` says. Libraries that write out whatever clients send, sessions and messages
+/// included, say no more than `info`, unless a module of theirs is named.
+pub fn wanted(filter: &str) -> EnvFilter {
+    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let capped = ["socketioxide=info", "engineioxide=info"].map(str::parse);
+    capped.into_iter().flatten().fold(filter, EnvFilter::add_directive)
 }
 
 /// Starts collecting metrics for this process.
