@@ -6,7 +6,7 @@ use std::{
 };
 
 use api::dead_letters::{Which, counts, list, retry};
-use bson::doc;
+use bson::{Document, doc};
 use futures_util::future::join_all;
 use shared::{
     clock::plus,
@@ -180,6 +180,8 @@ async fn the_command_lists_dead_letters_and_puts_them_back_and_the_doctor_tells_
     outbox_is_empty(&app).await;
     let (ended, said) = souk(&app, &["doctor"]).await;
     assert!(ended.success() && said.contains("no job of the outbox was given up"), "{said}");
+    let retried = doc! { "action": "retry_dead_letters", "done": true, "actor.kind": "system" };
+    assert_eq!(app.db.raw::<Document>("auditlog").count_documents(retried).await.unwrap(), 2);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The black-box tests, one file a domain.
 
 mod admin;
+mod audit_log;
 mod balance;
 mod books;
 mod chat;
@@ -17,6 +18,7 @@ mod dead_letters;
 mod delivery;
 mod demo;
 mod embedded;
+mod enumeration;
 mod events;
 mod frame;
 mod gateways;

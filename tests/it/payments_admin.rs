@@ -31,13 +31,13 @@ async fn heard_of(app: &TestApp, id: &str, minor: i64, why: Attention) {
     app.db.of::<Payment>().insert_one(payment).await.unwrap();
 }
 
-async fn unclaimed(app: &TestApp, buyer: &Buyer, minor: i64) -> String {
+pub(crate) async fn unclaimed(app: &TestApp, buyer: &Buyer, minor: i64) -> String {
     let id = paid(buyer, minor).await;
     heard_of(app, &id, minor, Attention::Unclaimed).await;
     id
 }
 
-async fn settle(admin: &Buyer, id: &str, decision: &str) -> tests::Answer {
+pub(crate) async fn settle(admin: &Buyer, id: &str, decision: &str) -> tests::Answer {
     let body = json!({ "decision": decision, "note": " seen " });
     admin.put(&format!("/api/payment/settle/{id}")).json(&body).await
 }
@@ -346,6 +346,8 @@ async fn on_an_administrators_word_a_claim_counts_as_paid_and_its_shops_are_cred
     // What was called off while nobody knew of the money goes back.
     assert_eq!(payment.returns.iter().map(|asked| asked.minor).collect::<Vec<_>>(), [2200]);
     verify(&root, &orders[0], "ANOTHER").await.refused(409, "already_verified");
+    let log = app.db.raw::<bson::Document>("auditlog");
+    assert_eq!(log.count_documents(doc! { "action": "verify_claim" }).await.unwrap(), 1);
     app.clock.advance(2 * DAY);
     assert_eq!(root.get(LIST).await.expect(200)["claims"], json!([]));
     app.assert_books_balance().await;

@@ -124,7 +124,7 @@ async fn withdrawals_are_the_sellers_own() {
 
 const ALL: &str = "/api/withDraw/get-all-withdraw-request";
 
-async fn request(seller: &Seller, amount: i64) -> String {
+pub(crate) async fn request(seller: &Seller, amount: i64) -> String {
     let made = seller.post(REQUEST).json(&json!({ "amount": amount })).await.expect(201);
     made["withdraw"]["_id"].as_str().unwrap().to_owned()
 }
@@ -133,7 +133,7 @@ fn address(id: &str) -> String {
     format!("/api/withDraw/update-withdraw-request/{id}")
 }
 
-async fn decide(admin: &Buyer, id: &str, body: Value) -> Answer {
+pub(crate) async fn decide(admin: &Buyer, id: &str, body: Value) -> Answer {
     admin.put(&address(id)).json(&body).await
 }
 
@@ -152,7 +152,7 @@ async fn assert_books_balance(app: &TestApp) {
 }
 
 /// A shop with that much, and somebody who may decide.
-async fn rich(app: &TestApp, minor: i64) -> (Seller, Buyer) {
+pub(crate) async fn rich(app: &TestApp, minor: i64) -> (Seller, Buyer) {
     let (bob, root) = tokio::join!(app.seller("bob"), app.admin("root"));
     earn(app, &bob, minor).await;
     add_bank(&bob).await;

@@ -1,14 +1,18 @@
 //! Administrators: so far, how the first of them comes to be.
 
 use shared::{
-    auth::digest,
+    auth::{Kind, digest},
     db::duplicate_key,
     id::Id,
-    model::{ROLE_ADMIN, User, is_admin},
+    model::{Party, ROLE_ADMIN, User, is_admin},
 };
 use tracing::{error, info, warn};
 
-use crate::{accounts::store, state::App};
+use crate::{
+    accounts::store,
+    audit_log::{self, Action, Event},
+    state::App,
+};
 
 /// Sees to it that the account of `ADMIN_EMAIL` is an administrator's: one that exists is promoted if
 /// `ADMIN_PASSWORD` is its password, otherwise one is made with it. Doing it again, also on several
@@ -28,7 +32,10 @@ pub async fn appoint(app: &App) -> anyhow::Result<()> {
         ..User::default()
     };
     match app.db.of::<User>().insert_one(user).await {
-        Ok(_) => info!(email, "an administrator's account was made, with ADMIN_PASSWORD"),
+        Ok(_) => {
+            note(app, id_of(email), "made");
+            info!(email, "an administrator's account was made, with ADMIN_PASSWORD");
+        }
         Err(failure) if duplicate_key(&failure).is_none() => return Err(failure.into()),
         // Another node was faster, or somebody signed up just now.
         Err(_) if promote(app, email, password.expose()).await? => {}
@@ -56,10 +63,13 @@ async fn promote(app: &App, email: &str, password: &str) -> anyhow::Result<bool>
                 warn!(email, "the account of ADMIN_EMAIL is blocked: nobody can log in to it");
             }
             store::set_role(&app.db, user.id, ROLE_ADMIN).await?;
+            note(app, user.id, "promoted");
             info!(email, "this account is an administrator's now");
             return Ok(true);
         }
     }
+    let refused = Event::refused(Action::AppointAdministrator, Party::system());
+    app.audit_log.note(refused.about(app.audit_log.email(email)).note("another password"));
     error!(
         email,
         "no administrator was appointed: there is an account of ADMIN_EMAIL, and ADMIN_PASSWORD is not \
@@ -67,6 +77,11 @@ async fn promote(app: &App, email: &str, password: &str) -> anyhow::Result<bool>
          ADMIN_EMAIL to another address"
     );
     Ok(true)
+}
+
+fn note(app: &App, id: Id<User>, how: &str) {
+    let event = Event::done(Action::AppointAdministrator, Party::system());
+    app.audit_log.note(event.about(audit_log::account(Kind::User, id)).note(how));
 }
 
 /// The same for everybody who makes an account of this address, so that two nodes cannot make two also

@@ -7,16 +7,20 @@ use bson::{Document, doc};
 use futures_util::TryStreamExt as _;
 use serde::Deserialize;
 use shared::{
-    clock::Timestamp,
+    clock::{Clock, Timestamp},
+    config::Config,
     db::Db,
     id::Id,
     lenient,
-    model::{Outbox, Stored as _},
+    model::{AuditEntry, Outbox, Party, Stored as _},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use crate::state::App;
+use crate::{
+    audit_log::{Action, AuditLog, Event},
+    state::App,
+};
 
 /// How often the gauges are set.
 const EVERY: Duration = Duration::from_secs(10);
@@ -126,6 +130,23 @@ pub async fn retry(db: &Db, which: Which, now: Timestamp) -> mongodb::error::Res
     }
     let anew = doc! { "$set": { "dead": false, "attempts": 0, "dueAt": now } };
     Ok(db.of::<Outbox>().update_many(given_up, anew).await?.modified_count)
+}
+
+/// Writes into the audit log that whoever operates the server has put jobs back.
+pub async fn note_retry(
+    db: &Db,
+    config: Config,
+    clock: &Clock,
+    which: Which,
+    count: u64,
+) -> mongodb::error::Result<()> {
+    let event = Event::done(Action::RetryDeadLetters, Party::system()).note(format!("{count} put back"));
+    let event = match which {
+        Which::One(id) => event.about(Party::new("job", id)),
+        Which::All => event,
+    };
+    let log = AuditLog::new(Arc::new(config), clock.clone());
+    db.of::<AuditEntry>().insert_one(log.entry(event)).await.map(drop)
 }
 
 /// Keeps the gauges up to date until told to quit.

@@ -21,23 +21,36 @@ use shared::{
     auth::{Credentials, Identity, Kind, MARKER, MARKER_COOKIE, SELLER_COOKIE, USER_COOKIE, resolve},
     config::{Config, SameSite},
     id::Id,
-    model::{Shop, User},
+    model::{Party, Shop, User},
 };
 use tracing::{Instrument as _, error, info_span};
 
 use crate::{
+    audit_log::{self, Action, Event},
     body,
     error::{Error, Refusal, Result},
+    limits::ClientAddress,
     state::App,
 };
 
 tokio::task_local! {
-    static REQUEST_ID: String;
+    static REQUEST: RequestMark;
+}
+
+/// What is known of the request that is being handled, wherever it is needed.
+struct RequestMark {
+    id: String,
+    address: ClientAddress,
 }
 
 /// The id of the request that is being handled; empty outside of one.
 pub fn request_id() -> String {
-    REQUEST_ID.try_with(Clone::clone).unwrap_or_default()
+    REQUEST.try_with(|request| request.id.clone()).unwrap_or_default()
+}
+
+/// The address that it counts for; none outside of one.
+pub(crate) fn request_address() -> Option<ClientAddress> {
+    REQUEST.try_with(|request| request.address).ok()
 }
 
 const FOREIGN_ORIGIN: Refusal = Refusal::forbidden(
@@ -169,6 +182,13 @@ pub struct Admin {
     pub shop: Option<Id<Shop>>,
 }
 
+impl Admin {
+    /// As the audit log names them.
+    pub(crate) fn party(&self) -> Party {
+        Party::new("admin", self.user)
+    }
+}
+
 impl FromRequest for Admin {
     type Error = Error;
     type Future = std::future::Ready<Result<Self>>;
@@ -178,9 +198,25 @@ impl FromRequest for Admin {
         std::future::ready(match caller {
             Caller { user: Some(user), shop, admin: true, .. } => Ok(Self { user, shop }),
             Caller { user: None, shop: None, .. } => Err(Error::Unauthenticated),
-            _ => Err(ADMINS_ONLY.into()),
+            caller => {
+                note_refusal(request, &caller);
+                Err(ADMINS_ONLY.into())
+            }
         })
     }
+}
+
+/// Somebody who is logged in has tried an administrator's route.
+fn note_refusal(request: &HttpRequest, caller: &Caller) {
+    let Some(app) = request.app_data::<web::Data<App>>() else { return };
+    let actor = match (caller.user, caller.shop) {
+        (Some(user), _) => audit_log::account(Kind::User, user),
+        (None, Some(shop)) => audit_log::account(Kind::Seller, shop),
+        (None, None) => Party::nobody(),
+    };
+    let route = request.match_pattern().unwrap_or_default();
+    let route = Party::new("route", format!("{} {route}", request.method()));
+    app.audit_log.note(Event::refused(Action::AdminRoute, actor).about(route));
 }
 
 /// Middleware, outermost but for CORS: names the request, logs and counts it, and finishes what
@@ -194,12 +230,15 @@ pub async fn conduct(
     let span = info_span!("request", id, %method, path = request.path());
     let tasks = app(&request).tasks.clone();
     let detached = changes_something(&method);
+    let peer = request.peer_addr().map(|peer| peer.ip());
+    let address = ClientAddress::of(peer, request.headers(), &app(&request).config);
+    let mark = RequestMark { id: id.clone(), address };
     let answered = if detached {
         // The client may leave at any moment, and its page reload does. The work goes on in a task
         // of its own, for which a shutdown waits; what is still on the connection is taken off here.
         let (taking_off, body) = body::decouple(request.take_payload());
         request.set_payload(body);
-        let work = REQUEST_ID.scope(id.clone(), next.call(request).instrument(span.clone()));
+        let work = REQUEST.scope(mark, next.call(request).instrument(span.clone()));
         let work = actix_web::rt::spawn(tasks.track_future(work));
         let done = match select(work, pin!(taking_off)).await {
             Either::Left((done, _)) => done,
@@ -210,7 +249,7 @@ pub async fn conduct(
             Err(Error::Unexpected(failure.into()).into())
         })
     } else {
-        REQUEST_ID.scope(id.clone(), next.call(request).instrument(span.clone())).await
+        REQUEST.scope(mark, next.call(request).instrument(span.clone())).await
     };
     let mut response = answered?.map_into_boxed_body();
     if let Ok(value) = header::HeaderValue::from_str(&id) {

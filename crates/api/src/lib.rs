@@ -20,6 +20,7 @@ pub mod routes;
 
 mod accounts;
 mod admin;
+mod audit_log;
 mod catalogue;
 mod conversations;
 mod coupons;

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use bson::doc;
 use mongodb::ClientSession;
 use shared::{
+    auth::Kind,
     clock::{Clock, plus},
+    config::Config,
     db::Db,
     id::Id,
-    model,
+    model::{self, Shop, User},
     money::Money,
 };
 use tokio::sync::Notify;
@@ -17,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::{
-    accounts::Account,
+    accounts::{Account, reset_link},
     mail::{Mail, Mailer},
     media::Media,
     payments::{GatewayRefusal, Gateways, NewRefund, store as payments},
@@ -52,8 +54,8 @@ pub struct Outbox {
     mailer: Arc<dyn Mailer>,
     media: Arc<dyn Media>,
     gateways: Gateways,
-    /// Of payments that earlier versions took down.
-    currency: String,
+    /// The currency is that of payments that earlier versions took down.
+    config: Arc<Config>,
     wake: Arc<Notify>,
 }
 
@@ -65,9 +67,9 @@ impl Outbox {
         mailer: Arc<dyn Mailer>,
         media: Arc<dyn Media>,
         gateways: Gateways,
-        currency: String,
+        config: Arc<Config>,
     ) -> Self {
-        Self { db, clock, mailer, media, gateways, currency, wake: Arc::new(Notify::new()) }
+        Self { db, clock, mailer, media, gateways, config, wake: Arc::new(Notify::new()) }
     }
 
     /// Writes a job down, outside a transaction.
@@ -178,6 +180,13 @@ impl Outbox {
             model::OutboxJob::Mail { to, subject, text } => {
                 self.mailer.send(Mail { to, subject, text }).await
             }
+            model::OutboxJob::ResetLink { account, email } => {
+                let (db, clock, config) = (&self.db, &self.clock, &self.config);
+                match account {
+                    Kind::User => reset_link::mail::<User>(db, self, clock, config, &email).await,
+                    Kind::Seller => reset_link::mail::<Shop>(db, self, clock, config, &email).await,
+                }
+            }
             model::OutboxJob::DeleteMedia { public_id } => self.media.delete(&public_id).await,
             model::OutboxJob::Refund { payment_id, minor, idempotency_key } => {
                 self.refund(&payment_id, Money::from_minor(minor), &idempotency_key).await
@@ -192,7 +201,7 @@ impl Outbox {
         let wanted = NewRefund {
             payment: payment.id,
             amount,
-            currency: payment.currency.unwrap_or_else(|| self.currency.clone()),
+            currency: payment.currency.unwrap_or_else(|| self.config.currency.clone()),
             key: key.to_owned(),
         };
         // Keys that are missing can be set again.
@@ -208,6 +217,7 @@ impl Outbox {
 const fn kind(job: &model::OutboxJob) -> &'static str {
     match job {
         model::OutboxJob::Mail { .. } => "mail",
+        model::OutboxJob::ResetLink { .. } => "resetLink",
         model::OutboxJob::DeleteMedia { .. } => "deleteMedia",
         model::OutboxJob::Refund { .. } => "refund",
     }
@@ -216,7 +226,9 @@ const fn kind(job: &model::OutboxJob) -> &'static str {
 const fn max_attempts(job: &model::OutboxJob) -> i32 {
     match job {
         model::OutboxJob::Refund { .. } => MAX_REFUND_ATTEMPTS,
-        model::OutboxJob::Mail { .. } | model::OutboxJob::DeleteMedia { .. } => MAX_ATTEMPTS,
+        model::OutboxJob::Mail { .. }
+        | model::OutboxJob::ResetLink { .. }
+        | model::OutboxJob::DeleteMedia { .. } => MAX_ATTEMPTS,
     }
 }
 

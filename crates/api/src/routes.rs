@@ -8,7 +8,7 @@ use actix_web::{
 };
 
 use crate::{
-    conversations, coupons,
+    audit_log, conversations, coupons,
     error::{Refusal, Result},
     events,
     identity::contain_panics,
@@ -104,6 +104,7 @@ fn all() -> Vec<(&'static str, Vec<Route>)> {
         ("/api/conversation", conversations::routes()),
         ("/api/messages", messages::routes()),
         ("/api/withDraw", withdrawals::routes()),
+        ("/api/admin", audit_log::routes()),
     ]
 }
 

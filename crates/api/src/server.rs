@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    dead_letters,
+    audit_log, dead_letters,
     identity::{conduct, identify},
     outbox, payments, routes,
     state::App,
@@ -28,7 +28,7 @@ pub struct Server {
     handle: ServerHandle,
     task: JoinHandle<std::io::Result<()>>,
     app: Arc<App>,
-    workers: [JoinHandle<()>; 5],
+    workers: [JoinHandle<()>; 6],
     quit: CancellationToken,
 }
 
@@ -59,6 +59,7 @@ pub fn serve(app: App, listener: TcpListener) -> std::io::Result<Server> {
     let task = tokio::spawn(server);
     let quit = CancellationToken::new();
     let workers = [
+        tokio::spawn(audit_log::keep(Arc::clone(&app), quit.clone())),
         tokio::spawn(outbox::work(Arc::clone(&app), quit.clone())),
         tokio::spawn(dead_letters::measure(Arc::clone(&app), quit.clone())),
         tokio::spawn(payments::inbox::work(Arc::clone(&app), quit.clone())),

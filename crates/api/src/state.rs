@@ -12,6 +12,7 @@ use shared::{
 use tokio_util::task::TaskTracker;
 
 use crate::{
+    audit_log::AuditLog,
     limits::Limits,
     mail::Mailer,
     media::Media,
@@ -37,6 +38,8 @@ pub struct App {
     pub accounts: Accounts,
     /// Hashes passwords.
     pub hasher: Hasher,
+    /// Who did what to accounts and money.
+    pub audit_log: AuditLog,
     /// How often anybody may ask.
     pub limits: Limits,
     /// Keeps pictures.
@@ -66,13 +69,15 @@ impl App {
             mailer,
             Arc::clone(&media),
             gateways.clone(),
-            config.currency.clone(),
+            Arc::clone(&config),
         );
+        let audit_log = AuditLog::new(Arc::clone(&config), clock.clone());
         Ok(Self {
             sessions: Sessions::new(config.jwt_secret.expose(), i64::try_from(config.session_ttl.as_secs())?),
             accounts: Accounts::of(db.clone()),
             hasher: Hasher::new(config.bcrypt_cost)?,
-            limits: Limits::new(Arc::clone(&config), db.clone(), clock.clone()),
+            limits: Limits::new(Arc::clone(&config), db.clone(), clock.clone(), audit_log.clone()),
+            audit_log,
             db,
             config,
             clock,

@@ -39,14 +39,17 @@ pub(crate) async fn serve(config: Config, order: Option<Order>) -> anyhow::Resul
     let now = Clock::default().now();
     let done = match which {
         None => list(&database.db, now).await,
-        Some(which) => retry(&database.db, which, now).await,
+        Some(which) => retry(&database.db, config, which, now).await,
     };
     database.close().await;
     done
 }
 
-async fn retry(db: &Db, which: Which, now: Timestamp) -> anyhow::Result<ExitCode> {
+async fn retry(db: &Db, config: Config, which: Which, now: Timestamp) -> anyhow::Result<ExitCode> {
     let count = dead_letters::retry(db, which, now).await?;
+    if count > 0 {
+        dead_letters::note_retry(db, config, &Clock::default(), which, count).await?;
+    }
     match (which, count) {
         (Which::One(id), 0) => {
             say(&format!("{id} is not among the jobs that were given up. `souk outbox` lists them."));

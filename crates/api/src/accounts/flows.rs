@@ -9,12 +9,13 @@ use shared::{
     clock::{Timestamp, plus},
     db::{AsDriverError as _, duplicate_key},
     id::Id,
-    model::{OutboxJob, PendingAccount, PendingRegistration, Picture},
+    model::{OutboxJob, Party, PendingAccount, PendingRegistration, Picture},
 };
 use tracing::warn;
 
 use super::{Account, rules, store, wire};
 use crate::{
+    audit_log::{self, Action, Event},
     error::{Error, Result},
     idempotency::{self, Answer, Given, Key, Memory},
     identity::session_cookies,
@@ -176,21 +177,32 @@ pub(crate) async fn log_in<A: Account>(app: &App, address: ClientAddress, body: 
 }
 
 async fn prove<A: Account>(app: &App, email: &str, password: String) -> Result<A> {
-    let candidates = store::of_email::<A>(&app.db, email).await?;
-    if candidates.is_empty() {
-        app.hasher.verify_nobody(password).await?;
+    let mut candidates = store::of_email::<A>(&app.db, email).await?.into_iter();
+    // Evenly: the same work whether there is such an account, whatever its password is stored as. Only legacy
+    // namesakes, which no index could keep from being, take longer.
+    let first = candidates.next();
+    let about = match &first {
+        Some(account) => audit_log::account(A::KIND, account.id()),
+        None => app.audit_log.email(email),
+    };
+    let mut right = app.hasher.verify_evenly(password.clone(), first.as_ref().map(A::password)).await?;
+    let mut tried = first;
+    while let (false, Some(namesake)) = (right, candidates.next()) {
+        right = app.hasher.verify(password.clone(), namesake.password()).await?;
+        tried = Some(namesake);
+    }
+    let Some(account) = tried.filter(|_| right) else {
+        app.audit_log.note(Event::refused(Action::LogIn, Party::nobody()).about(about));
         return Err(wire::WRONG_CREDENTIALS.into());
+    };
+    let known = audit_log::account(A::KIND, account.id());
+    if account.is_blocked() {
+        app.audit_log.note(Event::refused(Action::LogIn, known).note("blocked"));
+        return Err(wire::BLOCKED.into());
     }
-    for account in candidates {
-        if app.hasher.verify(password.clone(), account.password()).await? {
-            if account.is_blocked() {
-                return Err(wire::BLOCKED.into());
-            }
-            rehash_if_outdated(app, &account, password).await;
-            return Ok(account);
-        }
-    }
-    Err(wire::WRONG_CREDENTIALS.into())
+    app.audit_log.note(Event::done(Action::LogIn, known));
+    rehash_if_outdated(app, &account, password).await;
+    Ok(account)
 }
 
 /// Brings a hash up to today's cost. The log-in does not depend on it.
@@ -248,57 +260,34 @@ pub(crate) async fn change_password<A: Account>(
     checks.finish()?;
     let account = store::find(&app.db, id).await?.ok_or(Error::Unauthenticated)?;
     if !is_password_of(app, &account, body.old_password.as_deref()).await? {
+        let known = audit_log::account(A::KIND, id);
+        app.audit_log.note(Event::refused(Action::ChangePassword, known));
         return Err(wire::WRONG_OLD_PASSWORD.into());
     }
     let hash = app.hasher.hash(new).await?;
     let changed = store::change_password(&app.db, id, account.password(), &hash).await?;
     // Somebody changed it in between: then the old one is not the old one any more.
-    Ok(changed.ok_or(wire::WRONG_OLD_PASSWORD)?)
+    let changed = changed.ok_or(wire::WRONG_OLD_PASSWORD)?;
+    app.audit_log.note(Event::done(Action::ChangePassword, audit_log::account(A::KIND, id)));
+    Ok(changed)
 }
 
 /// Ends every session.
 pub(crate) async fn end_sessions<A: Account>(app: &App, id: Id<A>) -> Result<()> {
-    Ok(store::end_sessions(&app.db, id).await?)
+    store::end_sessions(&app.db, id).await?;
+    app.audit_log.note(Event::done(Action::LogOutEverywhere, audit_log::account(A::KIND, id)));
+    Ok(())
 }
 
-/// Mails a link that sets a new password, if the address has an account.
+/// Has a link mailed that sets a new password, if the address has an account: which the worker finds out, so that the
+/// answer takes the same time whether it has or not.
 pub(crate) async fn ask_for_reset<A: Account>(app: &App, body: &wire::ForgotPassword) -> Result<()> {
     let mut checks = rules::Checks::default();
     let email = checks.take("email", rules::email(body.email.as_deref()));
     checks.finish()?;
     // By the address as it was typed, so that this tells nothing either.
     _ = app.limits.take(Limit::Mail, &email.to_lowercase()).await?;
-    // Of legacy namesakes the oldest: it is the one that a log-in finds first.
-    let Some(account) = store::of_email::<A>(&app.db, &email).await?.into_iter().next() else {
-        return Ok(());
-    };
-    let token = one_time_token()?;
-    let (digest, expires) = (digest(&token), link_expires(app, app.clock.now())?);
-    let mail = OutboxJob::Mail {
-        to: account.email().to_owned(),
-        subject: "Set a new password".to_owned(),
-        text: format!(
-            "Somebody, most likely you, asked for a new password.\n\nFollow this link to set one:\n\n{}{}{token}\n\n\
-             The link works once, for {}. If it was not you, simply ignore this mail: your password \
-             stays as it is.\n",
-            app.config.frontend_url,
-            A::RESET_PAGE,
-            rules::in_words(app.config.activation_ttl),
-        ),
-    };
-    let id = account.id();
-    app.db
-        .transaction(|session| {
-            let (db, outbox, digest, mail) =
-                (app.db.clone(), app.outbox.clone(), digest.clone(), mail.clone());
-            Box::pin(async move {
-                store::note_reset_in(&db, session, id, &digest, expires).await?;
-                outbox.add_in(session, mail).await?;
-                Ok::<_, Error>(())
-            })
-        })
-        .await?;
-    app.outbox.wake();
+    app.outbox.add(OutboxJob::ResetLink { account: A::KIND, email }).await?;
     Ok(())
 }
 
@@ -313,11 +302,11 @@ pub(crate) async fn reset_password<A: Account>(app: &App, body: &wire::PasswordR
         return Err(wire::LINK_EXPIRED.into());
     }
     let hash = app.hasher.hash(new).await?;
-    if store::reset_password::<A>(&app.db, &digest, app.clock.now(), &hash).await? {
-        Ok(())
-    } else {
-        Err(wire::LINK_EXPIRED.into())
-    }
+    let account = store::reset_password::<A>(&app.db, &digest, app.clock.now(), &hash).await?;
+    let account = account.ok_or(wire::LINK_EXPIRED)?;
+    let event = Event::done(Action::ResetPassword, Party::nobody());
+    app.audit_log.note(event.about(audit_log::account(A::KIND, account.id())));
+    Ok(())
 }
 
 /// Stores a picture, puts it in place and only then has the one before deleted.

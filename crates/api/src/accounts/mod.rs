@@ -2,6 +2,7 @@
 //! passwords, ending sessions. `users` and `shops` say what differs through [`Account`].
 
 mod flows;
+pub(crate) mod reset_link;
 pub(crate) mod rules;
 pub(crate) mod store;
 pub(crate) mod wire;

@@ -200,15 +200,14 @@ pub(crate) async fn reset_is_good<A: Account>(
         .is_some())
 }
 
-/// Sets a new password with a mailed link, which is used up by that.
+/// Sets a new password with a mailed link, which is used up by that. Whose it was.
 pub(crate) async fn reset_password<A: Account>(
     db: &Db,
     digest: &str,
     now: Timestamp,
     hash: &str,
-) -> mongodb::error::Result<bool> {
-    let done = db.of::<A>().update_one(by_reset(digest, now), new_password(hash)).await?;
-    Ok(done.matched_count > 0)
+) -> mongodb::error::Result<Option<A>> {
+    db.of::<A>().find_one_and_update(by_reset(digest, now), new_password(hash)).await
 }
 
 /// Puts another picture in place, also where copies of it are shown. The account as it was before.

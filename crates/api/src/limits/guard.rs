@@ -8,8 +8,11 @@ use actix_web::{
     web,
 };
 
+use shared::{auth::Kind, model::Party};
+
 use super::{ClientAddress, Limit, rules::Whom};
 use crate::{
+    audit_log,
     error::{Error, Result},
     identity::Caller,
     state::App,
@@ -37,11 +40,16 @@ async fn count(limit: Limit, request: &ServiceRequest) -> Result<()> {
     let peer = request.peer_addr().map(|peer| peer.ip());
     let address = ClientAddress::of(peer, request.headers(), &app.config);
     let caller = request.extensions().get::<Caller>().cloned().unwrap_or_default();
-    let who = match (limit.whom(), caller.user, caller.shop) {
-        (Whom::Account, Some(user), _) => format!("user {user}"),
-        (Whom::Account, None, Some(shop)) => format!("shop {shop}"),
+    let account = match (caller.user, caller.shop) {
+        (Some(user), _) => Some(audit_log::account(Kind::User, user)),
+        (None, Some(shop)) => Some(audit_log::account(Kind::Seller, shop)),
+        (None, None) => None,
+    };
+    let who = match &account {
+        Some(Party { kind, id: Some(id) }) if limit.whom() == Whom::Account => format!("{kind} {id}"),
         _ => address.to_string(),
     };
     // It stays taken: every request counts.
-    app.limits.take(limit, &who).await.map(drop)
+    let actor = || account.unwrap_or_else(Party::nobody);
+    app.limits.take_as(limit, &who, actor).await.map(drop)
 }

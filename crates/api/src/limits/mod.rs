@@ -37,12 +37,16 @@ use shared::{
     clock::{Clock, Timestamp, plus},
     config::{Config, Rates},
     db::Db,
+    model::Party,
 };
 use tracing::{debug, warn};
 
 pub use self::rules::Limit;
 pub(crate) use self::{address::ClientAddress, guard::under, log_in::Attempt};
-use crate::error::{Error, Refusal, Result};
+use crate::{
+    audit_log::{Action, AuditLog, Event},
+    error::{Error, Refusal, Result},
+};
 
 /// Longer for a counter, and it counts as out of reach.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -64,6 +68,7 @@ pub struct Limits {
     db: Db,
     clock: Clock,
     config: Arc<Config>,
+    audit_log: AuditLog,
     refused: Mutex<HashMap<String, Refused>>,
 }
 
@@ -79,13 +84,23 @@ struct Refused {
 pub(crate) struct Taken(Option<(String, Timestamp)>);
 
 impl Limits {
-    pub(crate) fn new(config: Arc<Config>, db: Db, clock: Clock) -> Self {
+    pub(crate) fn new(config: Arc<Config>, db: Db, clock: Clock, audit_log: AuditLog) -> Self {
         let rates = config.rate_limits.then_some(config.rates);
-        Self { rates, db, clock, config, refused: Mutex::default() }
+        Self { rates, db, clock, config, audit_log, refused: Mutex::default() }
     }
 
     /// Counts one more of `who`, or refuses it.
     pub(crate) async fn take(&self, limit: Limit, who: &str) -> Result<Taken> {
+        self.take_as(limit, who, Party::nobody).await
+    }
+
+    /// The same for somebody who is known.
+    pub(crate) async fn take_as(
+        &self,
+        limit: Limit,
+        who: &str,
+        actor: impl FnOnce() -> Party,
+    ) -> Result<Taken> {
         let Some(rates) = &self.rates else { return Ok(Taken::default()) };
         let (key, now) = (self.key(limit.name(), who), self.clock.now());
         if let Some(until) = self.remembered(&key, now) {
@@ -99,6 +114,10 @@ impl Limits {
         };
         if counted.admitted {
             return Ok(Taken(Some((key, counted.until))));
+        }
+        if counted.first_refusal {
+            let event = Event::refused(Action::RateLimit, actor());
+            self.audit_log.note(event.about(Party::new("limit", limit.name())));
         }
         self.remember(key, counted.until, now);
         Err(self.refusal(limit, counted.until, now))

@@ -14,6 +14,8 @@ pub(super) struct Counted {
     pub(super) admitted: bool,
     /// When the window ends.
     pub(super) until: Timestamp,
+    /// Nobody was refused in this window before.
+    pub(super) first_refusal: bool,
 }
 
 /// Not worth waiting for a majority and its disks.
@@ -48,8 +50,12 @@ pub(super) async fn count(db: &Db, key: &str, rate: Rate, now: Timestamp) -> mon
         done => done?,
     };
     Ok(match before.filter(|before| before.until > now) {
-        Some(before) => Counted { admitted: before.n < rate.most, until: before.until },
-        None => Counted { admitted: true, until: ends },
+        Some(before) => Counted {
+            admitted: before.n < rate.most,
+            until: before.until,
+            first_refusal: !before.refused && before.n >= rate.most,
+        },
+        None => Counted { admitted: true, until: ends, first_refusal: false },
     })
 }
 

@@ -11,13 +11,14 @@ use mongodb::ClientSession;
 use shared::{
     clock::Timestamp,
     db::Db,
-    model::{Order, Payment, PaymentInfo},
+    model::{AuditEntry, Order, Payment, PaymentInfo},
     money::Money,
 };
 use tracing::{info, warn};
 
 use super::{ANONYMOUS, store};
 use crate::{
+    audit_log,
     error::{Error, Result},
     orders::{earnings::Rates, verified},
     outbox::Outbox,
@@ -172,13 +173,18 @@ pub(crate) async fn match_all(app: &App) -> Result<()> {
 /// An administrator (`settled_by`) says which payment a checkout's claim is about. `payment` is not in use.
 ///
 /// None if there is no such claim: no such checkout, or it is verified already.
-pub(crate) async fn verify(app: &App, checkout: &str, payment: Payment) -> Result<Option<Vec<Order>>> {
+pub(crate) async fn verify(
+    app: &App,
+    checkout: &str,
+    payment: Payment,
+    entry: &AuditEntry,
+) -> Result<Option<Vec<Order>>> {
     let (rates, now) = (Rates::of(&app.config), app.clock.now());
     let verified = app
         .db
         .transaction(|session| {
             let (db, outbox) = (app.db.clone(), app.outbox.clone());
-            let (checkout, payment) = (checkout.to_owned(), payment.clone());
+            let (checkout, payment, entry) = (checkout.to_owned(), payment.clone(), entry.clone());
             Box::pin(async move {
                 let orders = doc! { "checkoutId": &checkout, "paymentInfo.status": PaymentInfo::UNVERIFIED };
                 let mut found = db.of::<Order>().find(orders).session(&mut *session).await?;
@@ -207,6 +213,7 @@ pub(crate) async fn verify(app: &App, checkout: &str, payment: Payment) -> Resul
                     None => store::insert(&db, session, std::slice::from_ref(&payment)).await?,
                 }
                 prove(&db, &outbox, session, &claim, &payment, rates, now).await?;
+                audit_log::add_in(&db, session, &entry).await?;
                 let ids: Vec<_> = claim.orders.iter().map(|order| order.id).collect();
                 let mut found =
                     db.of::<Order>().find(doc! { "_id": { "$in": ids } }).session(&mut *session).await?;

@@ -1,9 +1,13 @@
 use actix_web::HttpResponse;
-use shared::{model::Withdrawal, money::Money};
+use shared::{
+    model::{Party, Withdrawal},
+    money::Money,
+};
 
 use super::{rules, store, wire};
 use crate::{
     accounts::rules as account_rules,
+    audit_log::{Action, Event},
     error::{Error, Result},
     extract::{Json, PathId, Query},
     idempotency::{self, Answer, Key},
@@ -87,7 +91,10 @@ pub(super) async fn decide(
         ),
         None => None,
     };
+    let decided = Event::done(Action::DecideWithdrawal, admin.party());
+    let decided = decided.about(Party::new("withdrawal", *id)).note(to.text());
     let decision = store::Decision {
+        entry: state.audit_log.entry(decided),
         id: *id,
         to,
         reason,

@@ -7,7 +7,7 @@ use shared::{
     id::Id,
     ledger, lenient,
     migrate::email_collation,
-    model::{LedgerLine, Shop, Stored as _, User, Withdrawal, WithdrawalSeller},
+    model::{AuditEntry, LedgerLine, Shop, Stored as _, User, Withdrawal, WithdrawalSeller},
     money::Money,
 };
 
@@ -16,6 +16,7 @@ use super::{
     wire,
 };
 use crate::{
+    audit_log,
     error::{Error, Result},
     identity::Admin,
     outbox::Outbox,
@@ -106,6 +107,8 @@ pub(super) struct Decision {
     /// Whose request it is, if the administrator's client says so.
     pub seller: Option<String>,
     pub admin: Admin,
+    /// What the audit log is to say of it.
+    pub entry: AuditEntry,
     pub currency: String,
     pub now: Timestamp,
 }
@@ -172,6 +175,7 @@ async fn decide_once(
         .session(&mut *session)
         .await?
         .ok_or(wire::UNREADABLE)?;
+    audit_log::add_in(db, session, &decision.entry).await?;
     let Some(shop) = shop else { return Ok(Decided { withdrawal, returned: Money::ZERO, changed: true }) };
     let movement = doc! { "_id": shop.id, "transections._id": withdrawal.id };
     let moved = doc! { "$set": {

@@ -97,6 +97,7 @@ pub const NAMES: &[&str] = &[
     "RATE_LIMIT_UPLOAD",
     "RATE_LIMIT_MESSAGE",
     "RATE_LIMIT_WEBHOOK",
+    "AUDIT_LOG_TTL",
     "REALTIME_ADAPTER",
     "REDIS_URL",
     "ADMIN_EMAIL",
@@ -355,6 +356,8 @@ pub struct Config {
     pub rate_limits: bool,
     /// See [`Rates`].
     pub rates: Rates,
+    /// How long the audit log is kept.
+    pub audit_log_ttl: Duration,
     /// See [`RealtimeAdapter`].
     pub realtime_adapter: RealtimeAdapter,
     /// Redis, if that is the adapter.

@@ -217,6 +217,7 @@ pub(super) fn assemble<F: Fn(&str) -> Option<String>>(read: &mut Reader<F>) -> C
         chat_drain: read.duration("CHAT_DRAIN", 5),
         rate_limits: read.switch("RATE_LIMITS", true),
         rates: Rates::read(read),
+        audit_log_ttl: read.duration("AUDIT_LOG_TTL", 365 * 86_400),
         realtime_adapter: read
             .parsed(&["REALTIME_ADAPTER"], "local, mongodb or redis", |v| match v {
                 "local" | "memory" => Some(RealtimeAdapter::Local),

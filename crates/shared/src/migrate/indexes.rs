@@ -119,6 +119,14 @@ fn all() -> Vec<(&'static str, Vec<IndexModel>)> {
                 ),
             ],
         ),
+        (
+            "auditlog",
+            vec![
+                ttl("auditlog_ttl", "expiresAt"),
+                plain("auditlog_action", doc! { "action": 1, "_id": -1 }),
+                plain("auditlog_account", doc! { "accounts": 1, "_id": -1 }),
+            ],
+        ),
         ("ratelimits", vec![ttl("ratelimits_ttl", "until")]),
         // What chat nodes tell one another; see `realtime::bus`.
         ("chatsignals", vec![ttl("chatsignals_ttl", "expiresAt")]),

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Picture, Stored};
-use crate::{clock::Timestamp, id::Id};
+use crate::{auth::Kind, clock::Timestamp, id::Id};
 
 /// Somebody who has signed up and not yet followed the mailed link (`pendingregistrations`).
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -83,6 +83,14 @@ pub enum OutboxJob {
         subject: String,
         /// Plain text.
         text: String,
+    },
+    /// Mail a link that sets a new password, if the address has an account.
+    #[serde(rename_all = "camelCase")]
+    ResetLink {
+        /// Of a shopper or a shop.
+        account: Kind,
+        /// The address, as somebody typed it.
+        email: String,
     },
     /// Delete one stored picture.
     #[serde(rename_all = "camelCase")]

@@ -4,6 +4,7 @@
 //! that the old server wrote.
 
 mod account;
+mod audit_log;
 mod conversation;
 mod coupon;
 mod infrastructure;
@@ -16,6 +17,7 @@ mod withdrawal;
 pub use account::{
     Address, Picture, ROLE_ADMIN, ROLE_SELLER, ROLE_USER, Shop, Transaction, User, WithdrawMethod, is_admin,
 };
+pub use audit_log::{AuditEntry, Party};
 pub use conversation::{Conversation, LastSeen, Message};
 pub use coupon::{Coupon, CouponSeller};
 pub use infrastructure::{

@@ -1,7 +1,7 @@
 use actix_web::{HttpResponse, web};
 use shared::{
     clock::plus,
-    model::{Order, Payment, Settled},
+    model::{Order, Party, Payment, Settled},
 };
 use tracing::info;
 
@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     accounts::rules as account_rules,
+    audit_log::{Action, Event},
     error::{Error, Result},
     extract::{Json, Query},
     identity::Admin,
@@ -79,7 +80,10 @@ pub(super) async fn settle(
     };
     let note = note(body.note.as_deref())?;
     let id = id.into_inner();
-    let wanted = store::Decision { id, decision, note, admin: admin.user, now: state.clock.now() };
+    let said = if decision == Settled::Return { "return" } else { "keep" };
+    let event = Event::done(Action::SettlePayment, admin.party());
+    let entry = state.audit_log.entry(event.about(Party::new("payment", &id)).note(said));
+    let wanted = store::Decision { id, decision, note, admin: admin.user, entry, now: state.clock.now() };
     let (payment, changed) = store::settle(&state.db, &state.outbox, wanted).await?;
     if changed {
         info!(
@@ -136,9 +140,12 @@ pub(super) async fn verify_claim(
     };
     let payment = Payment { settled_by: Some(admin.user.hex()), settled_at: Some(now), ..payment };
     let id = payment.id.clone();
-    let changed = match claims::verify(&state, &checkout, payment.clone()).await {
+    let event = Event::done(Action::VerifyClaim, admin.party());
+    let event = event.about(Party::new("checkout", checkout.as_str())).note(format!("by payment {id}"));
+    let entry = state.audit_log.entry(event);
+    let changed = match claims::verify(&state, &checkout, payment.clone(), &entry).await {
         // Taken down by somebody else in this very moment.
-        Err(error) if error.violates("_id_") => claims::verify(&state, &checkout, payment).await?,
+        Err(error) if error.violates("_id_") => claims::verify(&state, &checkout, payment, &entry).await?,
         outcome => outcome?,
     }
     .is_some();

@@ -5,7 +5,7 @@ use shared::{
     clock::Timestamp,
     db::Db,
     id::Id,
-    model::{Order, Outbox as Job, Payment, PaymentInfo, Settled, Status, Stored as _, User},
+    model::{AuditEntry, Order, Outbox as Job, Payment, PaymentInfo, Settled, Status, Stored as _, User},
 };
 
 use super::{
@@ -13,6 +13,7 @@ use super::{
     wire::{self, Cursor},
 };
 use crate::{
+    audit_log,
     error::{Error, Result},
     outbox::Outbox,
     payments::store as payments,
@@ -105,6 +106,8 @@ pub(super) struct Decision {
     pub decision: Settled,
     pub note: Option<String>,
     pub admin: Id<User>,
+    /// What the audit log is to say of it.
+    pub entry: AuditEntry,
     pub now: Timestamp,
 }
 
@@ -127,7 +130,7 @@ async fn settle_once(
     session: &mut ClientSession,
     wanted: Decision,
 ) -> Result<(Payment, bool)> {
-    let Decision { id, decision, note, admin, now } = wanted;
+    let Decision { id, decision, note, admin, entry, now } = wanted;
     let collection = db.of::<Payment>();
     let found = collection.find_one(doc! { "_id": &id }).session(&mut *session).await?;
     let payment = found.ok_or(wire::NOT_FOUND)?;
@@ -155,8 +158,9 @@ async fn settle_once(
     let settled = collection
         .find_one_and_update(unsettled, update)
         .return_document(ReturnDocument::After)
-        .session(session)
+        .session(&mut *session)
         .await?;
+    audit_log::add_in(db, session, &entry).await?;
     // The transaction has seen it otherwise a moment ago.
     let changed = || Error::Unavailable(anyhow::anyhow!("the payment {id} changed meanwhile"));
     Ok((settled.ok_or_else(changed)?, true))
