@@ -34,6 +34,16 @@ impl Process {
         Self::start_at(app, free_port()).await
     }
 
+    /// With settings.
+    pub async fn start_with(app: &TestApp, settings: &[(&str, &str)]) -> Self {
+        Self::of(app, "api", free_port(), settings).await
+    }
+
+    /// With settings, at a port.
+    pub async fn start_at_with(app: &TestApp, port: u16, settings: &[(&str, &str)]) -> Self {
+        Self::of(app, "api", port, settings).await
+    }
+
     /// The same at a port: after a kill, the next life of the same node.
     pub async fn start_at(app: &TestApp, port: u16) -> Self {
         Self::of(app, "api", port, &[]).await
@@ -89,6 +99,19 @@ impl Process {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
         line.trim().strip_suffix(" kB")?.parse::<u64>().ok().map(|kib| kib / 1024)
+    }
+
+    /// Asks it to end, as a service manager does, and waits for that.
+    pub async fn terminate(mut self) {
+        let pid = self.child.id().unwrap().to_string();
+        assert!(std::process::Command::new("kill").arg(&pid).status().unwrap().success());
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(120), self.child.wait()).await;
+        assert!(ended.expect("it ends").unwrap().success());
+    }
+
+    /// How many files and connections it has open; not known on every system.
+    pub fn open_files(&self) -> Option<usize> {
+        Some(std::fs::read_dir(format!("/proc/{}/fd", self.child.id()?)).ok()?.count())
     }
 
     /// `kill -9`, and no process left.

@@ -50,17 +50,18 @@ impl TestApp {
 
     /// With what is no setting changed besides.
     pub async fn tuned(settings: &[(&str, &str)], tune: fn(&mut Config)) -> Self {
-        Self::on_tuned(TestDatabase::new().await, settings, tune).await
+        Self::on_with(TestDatabase::new().await, settings, tune).await
     }
 
     /// On a database that may hold something already.
     pub async fn on(database: TestDatabase, settings: &[(&str, &str)]) -> Self {
         // As `main` does: gateways are asked over TLS.
         rustls::crypto::ring::default_provider().install_default().ok();
-        Self::on_tuned(database, settings, |_| {}).await
+        Self::on_with(database, settings, |_| {}).await
     }
 
-    async fn on_tuned(database: TestDatabase, settings: &[(&str, &str)], tune: fn(&mut Config)) -> Self {
+    /// The same with what is no setting changed besides.
+    pub async fn on_with(database: TestDatabase, settings: &[(&str, &str)], tune: fn(&mut Config)) -> Self {
         // As the real program does first of all.
         rustls::crypto::ring::default_provider().install_default().ok();
         let mails = MailServer::start().await;

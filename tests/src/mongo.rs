@@ -50,6 +50,8 @@ fn shared() -> &'static Shared {
 #[derive(Debug)]
 pub struct TestDatabase {
     name: String,
+    /// On a server of the test's own, which is thrown away with it.
+    elsewhere: bool,
     /// Its connection string.
     pub uri: String,
 }
@@ -65,7 +67,14 @@ impl TestDatabase {
             let name = name.clone();
             tokio::task::spawn_blocking(move || shared().server.uri_for(&name)).await.unwrap()
         };
-        Self { name, uri }
+        Self { name, elsewhere: false, uri }
+    }
+
+    /// One on a server that the test has started itself, to do with it as it likes.
+    pub async fn at(uri: String) -> Self {
+        // For its directory.
+        let here = Self::new().await;
+        Self { name: format!("{}e", here.name), elsewhere: true, uri }
     }
 
     /// A directory for the files that belong to this database. In the server's own, so that it goes when that goes,
@@ -84,6 +93,9 @@ impl TestDatabase {
 
 impl Drop for TestDatabase {
     fn drop(&mut self) {
+        if self.elsewhere {
+            return;
+        }
         let database = shared().client.database(&self.name);
         // Best effort and in the background: only memory is won, the whole server is thrown away at the end.
         runtime().spawn(async move { database.drop().await });

@@ -8,6 +8,7 @@
 
 use std::{
     cell::Cell,
+    future::poll_fn,
     pin::Pin,
     rc::Rc,
     sync::atomic::{AtomicUsize, Ordering},
@@ -15,8 +16,13 @@ use std::{
 };
 
 use actix_web::{dev::Payload, error::PayloadError, web::Bytes};
-use futures_util::{Stream, StreamExt as _};
+use futures_util::{
+    Stream, StreamExt as _,
+    future::{Either, select},
+};
 use tokio::sync::{Notify, mpsc};
+
+use crate::line::Patience;
 
 /// So many bytes may wait in all queues together. Beyond it a body waits on its connection, as it
 /// would without this; nothing is refused.
@@ -29,10 +35,17 @@ type Piece = Option<Result<Bytes, PayloadError>>;
 
 /// Splits a body into the part that takes it off the connection, to be polled by whoever serves the
 /// connection, and the part that the handler reads.
-pub(crate) fn decouple(payload: Payload) -> (impl Future<Output = ()>, Payload) {
+///
+/// Whoever sends it may keep us waiting for as long as `patience` says; then it ends as if the connection had, and
+/// `slow` is told.
+pub(crate) fn decouple(
+    payload: Payload,
+    patience: Patience,
+    slow: impl FnOnce(),
+) -> (impl Future<Output = ()>, Payload) {
     let (pieces, arrived) = mpsc::unbounded_channel();
     let queue = Rc::new(Queue { held: Cell::new(0), taken: Notify::new() });
-    let taking = take_off(payload, pieces, Rc::clone(&queue));
+    let taking = take_off(payload, pieces, Rc::clone(&queue), patience, slow);
     (taking, Payload::Stream { payload: Box::pin(Queued { arrived, queue, ended: false }) })
 }
 
@@ -63,15 +76,30 @@ impl Drop for Queue {
     }
 }
 
-async fn take_off(mut payload: Payload, pieces: mpsc::UnboundedSender<Piece>, queue: Rc<Queue>) {
+async fn take_off(
+    mut payload: Payload,
+    pieces: mpsc::UnboundedSender<Piece>,
+    queue: Rc<Queue>,
+    mut patience: Patience,
+    slow: impl FnOnce(),
+) {
     loop {
         // A body whose queue is empty always goes on, however much others hold.
         while queue.held.get() > 0 && WAITING.load(Ordering::Relaxed) > BUDGET {
             queue.taken.notified().await;
         }
-        let piece = payload.next().await;
+        let lost = poll_fn(|context| patience.poll_lost(context));
+        let piece = match select(payload.next(), lost).await {
+            Either::Left((piece, _)) => piece,
+            Either::Right(_) => {
+                slow();
+                // The handler sees a body that broke off.
+                return;
+            }
+        };
         let last = !matches!(piece, Some(Ok(_)));
         if let Some(Ok(bytes)) = &piece {
+            patience.earn(bytes.len());
             queue.put(bytes.len());
         }
         // A handler that has answered reads no more.
@@ -108,15 +136,38 @@ impl Stream for Queued {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn body(pieces: Vec<Result<Bytes, PayloadError>>) -> Payload {
         Payload::Stream { payload: Box::pin(futures_util::stream::iter(pieces)) }
     }
 
+    fn start(payload: Payload) -> (impl Future<Output = ()>, Payload) {
+        decouple(payload, Patience::of(Duration::from_secs(5)), || panic!("it was not slow"))
+    }
+
+    #[tokio::test]
+    async fn a_body_that_comes_too_slowly_breaks_off_and_somebody_is_told() {
+        let never =
+            futures_util::stream::iter([Ok(Bytes::from("one"))]).chain(futures_util::stream::pending());
+        let told = Rc::new(Cell::new(false));
+        let tell = {
+            let told = Rc::clone(&told);
+            move || told.set(true)
+        };
+        let payload: Payload = Payload::Stream { payload: Box::pin(never) };
+        let (taking, mut read) = decouple(payload, Patience::of(Duration::from_millis(10)), tell);
+        taking.await;
+        assert!(told.get());
+        assert!(read.next().await.unwrap().is_ok());
+        assert!(read.next().await.unwrap().is_err() && read.next().await.is_none());
+    }
+
     #[tokio::test]
     async fn a_body_arrives_as_it_came_and_ends_where_it_ended() {
-        let (taking, mut read) = decouple(body(vec![Ok(Bytes::from("one")), Ok(Bytes::from("two"))]));
+        let (taking, mut read) = start(body(vec![Ok(Bytes::from("one")), Ok(Bytes::from("two"))]));
         // Before anybody reads.
         taking.await;
         assert_eq!(read.next().await.unwrap().unwrap(), "one");
@@ -127,19 +178,19 @@ mod tests {
     #[tokio::test]
     async fn a_body_that_breaks_off_never_looks_whole() {
         let broken = body(vec![Ok(Bytes::from("one")), Err(PayloadError::Incomplete(None))]);
-        let (taking, mut read) = decouple(broken);
+        let (taking, mut read) = start(broken);
         taking.await;
         assert!(read.next().await.unwrap().is_ok());
         assert!(read.next().await.unwrap().is_err() && read.next().await.is_none());
         // The same when whoever serves the connection is gone.
-        let (taking, mut read) = decouple(body(vec![Ok(Bytes::from("one"))]));
+        let (taking, mut read) = start(body(vec![Ok(Bytes::from("one"))]));
         drop(taking);
         assert!(read.next().await.unwrap().is_err() && read.next().await.is_none());
     }
 
     #[tokio::test]
     async fn a_handler_that_reads_no_more_leaves_nothing_behind() {
-        let (taking, read) = decouple(body(vec![Ok(Bytes::from("one")), Ok(Bytes::from("two"))]));
+        let (taking, read) = start(body(vec![Ok(Bytes::from("one")), Ok(Bytes::from("two"))]));
         drop(read);
         taking.await;
     }

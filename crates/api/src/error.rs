@@ -80,6 +80,8 @@ pub enum Error {
     Unauthenticated,
     /// 503: something we need is down; nothing was changed, or it is said that this is not known.
     Unavailable(anyhow::Error),
+    /// 503: nobody knows yet whether it is done.
+    Unknown(anyhow::Error),
     /// 500: a bug or a fault. The cause goes to the log, never to the caller.
     Unexpected(anyhow::Error),
 }
@@ -100,11 +102,14 @@ impl Error {
             Self::Refused(refusal) => refusal.status,
             Self::Invalid(_) => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Unavailable(_) | Self::Unknown(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Unexpected(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 }
+
+const NOT_KNOWN: &str = "The service is busy or a part of it is down, and it is not known whether your request was \
+    carried out. Please look before you try again.";
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -120,10 +125,10 @@ impl fmt::Display for Error {
                 Ok(())
             }
             Self::Unauthenticated => f.write_str("Please login first"),
-            Self::Unavailable(cause) if cause.downcast_ref().is_some_and(may_have_happened) => f.write_str(
-                "The service is busy or a part of it is down, and it is not known whether your request was \
-                 carried out. Please look before you try again.",
-            ),
+            Self::Unavailable(cause) if cause.downcast_ref().is_some_and(may_have_happened) => {
+                f.write_str(NOT_KNOWN)
+            }
+            Self::Unknown(_) => f.write_str(NOT_KNOWN),
             Self::Unavailable(_) => f.write_str(
                 "The service is busy or a part of it is down. Nothing was changed; please try again.",
             ),
@@ -156,7 +161,7 @@ impl ResponseError for Error {
             Self::Refused(refusal) => (refusal.code, &[]),
             Self::Invalid(fields) => ("invalid_input", fields),
             Self::Unauthenticated => ("unauthenticated", &[]),
-            Self::Unavailable(cause) => {
+            Self::Unavailable(cause) | Self::Unknown(cause) => {
                 warn!(cause = format!("{cause:#}"), "unavailable");
                 ("unavailable", &[])
             }
@@ -167,7 +172,7 @@ impl ResponseError for Error {
         };
         let mut response = HttpResponse::build(self.status());
         let retry_after = match self {
-            Self::Unavailable(_) => Some(2),
+            Self::Unavailable(_) | Self::Unknown(_) => Some(2),
             Self::Refused(refusal) => refusal.retry_after,
             _ => None,
         };
@@ -209,7 +214,7 @@ impl From<anyhow::Error> for Error {
 impl AsDriverError for Error {
     fn driver_error(&self) -> Option<&mongodb::error::Error> {
         match self {
-            Self::Unavailable(cause) | Self::Unexpected(cause) => cause.downcast_ref(),
+            Self::Unavailable(cause) | Self::Unknown(cause) | Self::Unexpected(cause) => cause.downcast_ref(),
             _ => None,
         }
     }

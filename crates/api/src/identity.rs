@@ -1,7 +1,7 @@
 //! Who is calling. Middleware resolves it once for each request, awaiting the database where it must;
 //! the extractors here only read the result.
 
-use std::{panic::AssertUnwindSafe, pin::pin, sync::Arc};
+use std::{panic::AssertUnwindSafe, pin::pin, rc::Rc, sync::Arc, time::Duration};
 
 use actix_web::{
     Error as ActixError, FromRequest, HttpMessage as _, HttpRequest,
@@ -23,13 +23,15 @@ use shared::{
     id::Id,
     model::{Party, Shop, User},
 };
-use tracing::{Instrument as _, error, info_span};
+use tracing::{Instrument as _, Span, error, info_span};
 
 use crate::{
     audit_log::{self, Action, Event},
     body,
     error::{Error, Refusal, Result},
     limits::ClientAddress,
+    line::Patience,
+    load::{BUSY, Visit},
     state::App,
 };
 
@@ -38,6 +40,7 @@ tokio::task_local! {
 }
 
 /// What is known of the request that is being handled, wherever it is needed.
+#[derive(Clone)]
 struct RequestMark {
     id: String,
     address: ClientAddress,
@@ -59,6 +62,11 @@ const FOREIGN_ORIGIN: Refusal = Refusal::forbidden(
 );
 /// A credential that proves somebody else.
 pub const NOT_YOURS: Refusal = Refusal::forbidden("not_yours", "This belongs to somebody else");
+const TOO_SLOW: Refusal = Refusal::new(
+    StatusCode::REQUEST_TIMEOUT,
+    "request_timeout",
+    "The request took too long to arrive. Please try again",
+);
 const ADMINS_ONLY: Refusal = Refusal::forbidden(
     "admins_only",
     "Only an administrator may do this. Please log in with an administrator's account",
@@ -228,16 +236,26 @@ pub async fn conduct(
     let id = Id::<()>::new().hex();
     let method = request.method().clone();
     let span = info_span!("request", id, %method, path = request.path());
-    let tasks = app(&request).tasks.clone();
-    let detached = changes_something(&method);
+    let app = app(&request);
+    let tasks = app.tasks.clone();
+    let visit = Visit::begin(Arc::clone(&app.load));
+    request.extensions_mut().insert(Rc::clone(&visit));
     let peer = request.peer_addr().map(|peer| peer.ip());
-    let address = ClientAddress::of(peer, request.headers(), &app(&request).config);
-    let mark = RequestMark { id: id.clone(), address };
-    let answered = if detached {
+    let mark = RequestMark { id: id.clone(), address: ClientAddress::of(peer, request.headers(), &app.config) };
+    let answered = if app.load.is_full() && !is_operators(request.path()) {
+        let busy = Error::from(BUSY.until(Duration::from_secs(2)));
+        Ok(REQUEST.sync_scope(mark, || request.error_response(busy)).map_into_right_body())
+    } else if changes_something(&method) {
         // The client may leave at any moment, and its page reload does. The work goes on in a task
         // of its own, for which a shutdown waits; what is still on the connection is taken off here.
-        let (taking_off, body) = body::decouple(request.take_payload());
+        let patience = Patience::of(app.config.connection_limits.patience);
+        let slow = Rc::clone(&visit);
+        let (taking_off, body) = body::decouple(request.take_payload(), patience, move || slow.is_too_slow());
         request.set_payload(body);
+        let taking_off = async move {
+            taking_off.await;
+            visit.arrived();
+        };
         let work = REQUEST.scope(mark, next.call(request).instrument(span.clone()));
         let work = actix_web::rt::spawn(tasks.track_future(work));
         let done = match select(work, pin!(taking_off)).await {
@@ -248,8 +266,11 @@ pub async fn conduct(
             span.in_scope(|| error!(%failure, "a request's task was lost"));
             Err(Error::Unexpected(failure.into()).into())
         })
+        .map(ServiceResponse::map_into_left_body)
     } else {
-        REQUEST.scope(mark, next.call(request).instrument(span.clone())).await
+        visit.arrived();
+        let work = REQUEST.scope(mark, next.call(request).instrument(span.clone()));
+        work.await.map(ServiceResponse::map_into_left_body)
     };
     let mut response = answered?.map_into_boxed_body();
     if let Ok(value) = header::HeaderValue::from_str(&id) {
@@ -262,22 +283,64 @@ pub async fn conduct(
     Ok(response)
 }
 
-/// Middleware around each endpoint: a panic is a bug, and costs this one request.
+/// What operators and their machines ask for must be answered whatever else is.
+fn is_operators(path: &str) -> bool {
+    matches!(path, "/ping" | "/healthz" | "/readyz" | "/metrics" | "/openapi.yaml")
+}
+
+/// Middleware around each endpoint: a panic is a bug, and costs this one request; and nobody waits for
+/// ever. What changes anything then goes on, in a task of its own.
 ///
 /// It sits here and not further out because the answer needs the request, which must not be cloned
 /// before the router has seen it.
-pub async fn contain_panics(
+pub async fn contain(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, ActixError> {
     let http = request.request().clone();
-    match AssertUnwindSafe(next.call(request)).catch_unwind().await {
-        Ok(answered) => answered.map(ServiceResponse::map_into_boxed_body),
-        Err(_) => {
-            let panic = Error::Unexpected(anyhow::anyhow!("a handler panicked"));
-            Ok(ServiceResponse::new(http, actix_web::ResponseError::error_response(&panic)))
+    let app = app(&request);
+    let visit = request.extensions().get::<Rc<Visit>>().cloned();
+    let detached = changes_something(request.method());
+    let work = AssertUnwindSafe(next.call(request)).catch_unwind();
+    let limit = app.config.request_limits.answer;
+    let late = async {
+        if let Some(visit) = &visit {
+            visit.whole().await;
         }
-    }
+        tokio::time::sleep(limit).await;
+    };
+    let done = if detached {
+        let visit = visit.clone();
+        let (mark, work) = (REQUEST.try_with(Clone::clone), work.instrument(Span::current()));
+        let work = actix_web::rt::spawn(app.tasks.track_future(async move {
+            let done = match mark {
+                Ok(mark) => REQUEST.scope(mark, work).await,
+                Err(_) => work.await,
+            };
+            drop(visit);
+            done
+        }));
+        match select(work, pin!(late)).await {
+            Either::Left((Ok(done), _)) => Some(done),
+            // It was lost with its runtime: the process is at its end.
+            Either::Left((Err(lost), _)) => return Err(Error::Unexpected(lost.into()).into()),
+            Either::Right(_) => None,
+        }
+    } else {
+        match select(pin!(work), pin!(late)).await {
+            Either::Left((done, _)) => Some(done),
+            Either::Right(_) => None,
+        }
+    };
+    let failure = match done {
+        // Whatever the handler made of a body that broke off.
+        Some(Ok(_)) if visit.is_some_and(|visit| visit.was_too_slow()) => Error::from(TOO_SLOW),
+        Some(Ok(answered)) => return answered.map(ServiceResponse::map_into_boxed_body),
+        Some(Err(_)) => Error::Unexpected(anyhow::anyhow!("a handler panicked")),
+        None if detached => Error::Unknown(anyhow::anyhow!("the work of a request takes too long")),
+        None => Error::Unavailable(anyhow::anyhow!("a request took too long")),
+    };
+    Ok(ServiceResponse::new(http, actix_web::ResponseError::error_response(&failure)))
 }
 
 /// Middleware: refuses changes from foreign pages, resolves who is calling, and looks after the
@@ -292,9 +355,14 @@ pub async fn identify(
     }
     let credentials = credentials(&request);
     let identity = if credentials.any() {
-        match resolve(&app.accounts, &app.sessions, &credentials, app.clock.now()).await {
-            Ok(identity) => identity,
-            Err(failure) => return Ok(request.error_response(Error::from(failure))),
+        let asked = resolve(&app.accounts, &app.sessions, &credentials, app.clock.now());
+        match tokio::time::timeout(app.config.request_limits.answer, asked).await {
+            Ok(Ok(identity)) => identity,
+            Ok(Err(failure)) => return Ok(request.error_response(Error::from(failure))),
+            Err(_) => {
+                let late = anyhow::anyhow!("an account could not be looked up in time");
+                return Ok(request.error_response(Error::Unavailable(late)));
+            }
         }
     } else {
         Identity::default()

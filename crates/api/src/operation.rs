@@ -28,8 +28,14 @@ async fn health() -> impl Responder {
     HttpResponse::Ok().json(json!({ "status": "ok" }))
 }
 
-/// `GET /readyz`: 200 once requests can be served, 503 while the database does not answer.
+/// `GET /readyz`: 200 once requests can be served, 503 while the database does not answer, and once the server is
+/// about to stop.
 async fn ready(state: State) -> impl Responder {
+    if state.leaving.is_cancelled() {
+        return HttpResponse::ServiceUnavailable()
+            .insert_header(("Retry-After", "2"))
+            .json(json!({ "status": "not ready", "database": "not asked, the server is about to stop" }));
+    }
     let asked = tokio::time::timeout(std::time::Duration::from_secs(2), state.db.ping()).await;
     if matches!(asked, Ok(Ok(()))) {
         HttpResponse::Ok().json(json!({ "status": "ready", "database": "ok" }))

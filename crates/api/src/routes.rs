@@ -11,7 +11,7 @@ use crate::{
     audit_log, conversations, coupons,
     error::{Refusal, Result},
     events,
-    identity::contain_panics,
+    identity::contain,
     limits::{self, Limit},
     messages, operation, orders, payments, products, shops, users, withdrawals,
 };
@@ -153,7 +153,7 @@ pub(crate) fn mount(app: &mut web::ServiceConfig) {
     }
     for (path, services) in resources {
         let resource = services.into_iter().fold(web::resource(path), actix_web::Resource::route);
-        app.service(resource.default_service(web::to(method_not_allowed)).wrap(from_fn(contain_panics)));
+        app.service(resource.default_service(web::to(method_not_allowed)).wrap(from_fn(contain)));
     }
 }
 

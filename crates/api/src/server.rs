@@ -1,30 +1,41 @@
 //! The HTTP server: middleware in order, and a shutdown that loses nothing.
 
-use std::{net::TcpListener, sync::Arc, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
 
 use actix_cors::Cors;
+use actix_http::{HttpService, Protocol, error::DispatchError};
+use actix_service::{
+    IntoServiceFactory as _, ServiceFactory, ServiceFactoryExt as _, fn_service, map_config,
+};
 use actix_web::{
-    App as ActixApp, HttpServer,
+    App as ActixApp,
     body::MessageBody,
-    dev::{ServerHandle, ServiceRequest, ServiceResponse},
+    dev::{AppConfig, ServerHandle, ServiceRequest, ServiceResponse},
     http::{Method, StatusCode, header::CONTENT_LENGTH},
     middleware::{Next, from_fn},
     web,
 };
 use shared::arrival::origin_is_listed;
-use tokio::task::JoinHandle;
+use tokio::{net::TcpStream, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     audit_log, dead_letters,
     identity::{conduct, identify},
-    outbox, payments, routes,
+    line::{Line, Lines, serving},
+    outbox, payments, port, routes,
     state::App,
     watch,
 };
 
 /// A running API.
 pub struct Server {
+    listener: TcpListener,
+    lines: Arc<Lines>,
     handle: ServerHandle,
     task: JoinHandle<std::io::Result<()>>,
     app: Arc<App>,
@@ -32,29 +43,28 @@ pub struct Server {
     quit: CancellationToken,
 }
 
-/// How long a shutdown waits for requests in progress.
-const GRACE: Duration = Duration::from_secs(20);
+/// How long a connection whose last answer was given before its request had been read whole may take to read it.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How often a shutdown looks whether the last connection has ended.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Starts serving on a bound listener, and with it what it does unasked: the outbox and the watch.
 pub fn serve(app: App, listener: TcpListener) -> std::io::Result<Server> {
     let address = listener.local_addr()?;
     let data = web::Data::new(app);
     let app = data.clone().into_inner();
-    let server = HttpServer::new(move || {
-        let config = Arc::clone(&data.config);
-        ActixApp::new()
-            .app_data(data.clone())
-            .configure(routes::mount)
-            .configure(|app| crate::media::mount_client(app, &data.config))
-            .wrap(from_fn(identify))
-            .wrap(from_fn(conduct))
-            .wrap(cors(config))
-            .wrap(from_fn(bodiless_preflights))
-    })
-    .listen(listener)?
-    .disable_signals()
-    .shutdown_timeout(GRACE.as_secs())
-    .run();
+    let lines = Lines::new(Arc::clone(&app.config));
+    let service = {
+        let lines = Arc::clone(&lines);
+        move || connections(data.clone(), &lines)
+    };
+    let server = actix_server::Server::build()
+        .listen("api", listener.try_clone()?, service)?
+        .disable_signals()
+        // What is in progress is waited for before.
+        .shutdown_timeout(1)
+        .run();
     let handle = server.handle();
     let task = tokio::spawn(server);
     let quit = CancellationToken::new();
@@ -66,7 +76,43 @@ pub fn serve(app: App, listener: TcpListener) -> std::io::Result<Server> {
         tokio::spawn(payments::sandbox::work(Arc::clone(&app), address, quit.clone())),
         tokio::spawn(watch::keep(Arc::clone(&app), quit.clone())),
     ];
-    Ok(Server { handle, task, app, workers, quit })
+    Ok(Server { listener, lines, handle, task, app, workers, quit })
+}
+
+/// What becomes of a connection: it is let in, or told why not, and its requests are served.
+fn connections(
+    data: web::Data<App>,
+    lines: &Arc<Lines>,
+) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> + use<>
+{
+    let config = Arc::clone(&data.config);
+    let app = ActixApp::new()
+        .app_data(data.clone())
+        .configure(routes::mount)
+        .configure(|app| crate::media::mount_client(app, &data.config))
+        .wrap(from_fn(identify))
+        .wrap(from_fn(conduct))
+        .wrap(cors(Arc::clone(&config)))
+        .wrap(from_fn(bodiless_preflights))
+        .wrap(from_fn(serving))
+        .into_factory()
+        .map_err(|error: actix_web::Error| error.as_response_error().error_response());
+    let service = HttpService::build()
+        // Heads and idle connections are timed by the lines, and heads not only once.
+        .keep_alive(config.connection_limits.idle)
+        .client_request_timeout(Duration::ZERO)
+        .client_disconnect_timeout(FAREWELL)
+        .on_connect_ext(|line: &Line, known| {
+            known.insert(line.standing());
+        })
+        .finish(map_config(app, |()| AppConfig::default()));
+    let lines = Arc::clone(lines);
+    fn_service(move |stream: TcpStream| {
+        let peer: Option<SocketAddr> = stream.peer_addr().ok();
+        let admitted = lines.admit(stream).map(|line| (line, Protocol::Http1, peer));
+        std::future::ready(admitted.map_err(DispatchError::Io))
+    })
+    .and_then(service)
 }
 
 impl Server {
@@ -75,12 +121,27 @@ impl Server {
         Arc::clone(&self.app)
     }
 
-    /// Stops accepting, finishes what is in progress, also for clients that have left, and stops.
+    /// Says that it stops, for a while; then closes the port, finishes what is in progress, also for clients that
+    /// have left, and stops.
+    ///
+    /// Every answer from the beginning on is its connection's last, and connections without a request end once the
+    /// port is closed, so that nobody asks where nobody is.
     pub async fn stop(self) {
-        self.handle.pause().await;
-        self.app.tasks.close();
+        let shutdown = self.app.config.shutdown;
+        self.app.leaving.cancel();
+        tokio::time::sleep(shutdown.lead).await;
+        port::close(&self.listener, &self.handle).await;
+        self.lines.drain.cancel();
+        let finishing = async {
+            // A request that has come makes tasks, and a task that has ended gives its answer.
+            while self.lines.open() > 0 {
+                tokio::time::sleep(LOOK).await;
+            }
+            self.app.tasks.close();
+            self.app.tasks.wait().await;
+        };
         // Work that takes longer than this is given up, as the operator's stop would do anyway.
-        _ = tokio::time::timeout(GRACE, self.app.tasks.wait()).await;
+        _ = tokio::time::timeout(shutdown.grace, finishing).await;
         self.handle.stop(true).await;
         self.quit.cancel();
         _ = self.task.await;

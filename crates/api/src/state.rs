@@ -9,11 +9,12 @@ use shared::{
     config::Config,
     db::Db,
 };
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     audit_log::AuditLog,
     limits::Limits,
+    load::Load,
     mail::Mailer,
     media::Media,
     orders::Checkouts,
@@ -52,6 +53,10 @@ pub struct App {
     pub inbox: Inbox,
     /// Lets checkouts take turns.
     pub checkouts: Checkouts,
+    /// Cancelled once the server is about to stop.
+    pub leaving: CancellationToken,
+    /// How many requests are at work.
+    pub load: Arc<Load>,
     /// Requests that must be finished although their client may be gone.
     pub tasks: TaskTracker,
 }
@@ -73,6 +78,8 @@ impl App {
         );
         let audit_log = AuditLog::new(Arc::clone(&config), clock.clone());
         Ok(Self {
+            leaving: CancellationToken::new(),
+            load: Arc::new(Load::of(config.request_limits.at_work)),
             sessions: Sessions::new(config.jwt_secret.expose(), i64::try_from(config.session_ttl.as_secs())?),
             accounts: Accounts::of(db.clone()),
             hasher: Hasher::new(config.bcrypt_cost)?,

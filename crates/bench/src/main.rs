@@ -1,8 +1,10 @@
 //! `cargo run --release -p bench -- checkout`: how many checkouts a second, beside what the database allows.
 //! `cargo run --release -p bench -- chat`: how many messages a second, beside what the stack and the database allow.
+//! `cargo run --release -p bench -- slow`: what thousands of slow connections cost everybody else.
 //!
 //! * `checkout` runs the cells of the table and prints it;
 //! * `chat` likewise, for the chat;
+//! * `slow` opens slow connections, and measures the others;
 //! * `goods` fills a database and writes the bodies that browsers send;
 //! * `load` is the clients, on one kept-alive connection each;
 //! * `ceiling` commits the same documents with the bare driver;
@@ -18,6 +20,7 @@ mod goods;
 mod load;
 mod machine;
 mod server;
+mod slow;
 mod stage;
 mod stats;
 
@@ -39,6 +42,8 @@ enum Command {
     Checkout(checkout::Options),
     /// Messages a second over Socket.IO, and what bare relays and the bare driver do with the same messages
     Chat(chat::Options),
+    /// What thousands of connections that send a byte a second cost everybody else
+    Slow(slow::Options),
     /// The server under test: this very program once more, so that its processor time can be told apart
     #[command(hide = true)]
     Api,
@@ -54,6 +59,7 @@ fn main() -> ExitCode {
     let work = match Cli::parse().command {
         Command::Api | Command::Realtime => return souk::cli::main(),
         Command::Checkout(options) => checkout::run(options).boxed(),
+        Command::Slow(options) => slow::run(options).boxed(),
         Command::Chat(options) => chat::run(options).boxed(),
         Command::Relay(relay) => chat::relay::serve(relay).map_ok(|()| ExitCode::SUCCESS).boxed(),
     };

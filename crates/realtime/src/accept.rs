@@ -12,7 +12,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use shared::{arrival::caller, config::Config};
+use shared::{arrival::caller, config::Config, tally::Tally};
 use socket2::SockRef;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -21,11 +21,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{
-    control::Lines,
-    limits::{Full, Tally},
-    line::Wire,
-};
+use crate::{control::Lines, limits::Full, line::Wire};
 
 /// How many refusals are told at a time. Beyond it connections are just closed.
 const REFUSALS: usize = 64;
@@ -70,7 +66,7 @@ pub(crate) async fn accept(door: Door, listener: TcpListener, quit: Cancellation
         // Small frames are what this server sends.
         _ = stream.set_nodelay(true);
         _ = SockRef::from(&stream).set_send_buffer_size(UNSENT);
-        match door.places.take(door.limited(peer.ip())) {
+        match door.places.take(door.limited(peer.ip())).map_err(Full::from) {
             Ok(place) => {
                 let wire = Wire::new(stream, Arc::clone(&door.lines), place);
                 connections.spawn(door.serve(wire, peer, quit.clone()));

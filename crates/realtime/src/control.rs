@@ -14,10 +14,11 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 use metrics::Counter;
+use shared::tally::{Place, Tally};
 use socketioxide::{adapter::Adapter, extract::SocketRef, socket::Sid};
 use tokio::sync::mpsc;
 
-use crate::limits::{Full, Limits, Place, Tally};
+use crate::limits::{Full, Limits};
 
 /// How long a polling client that has no request open may take to come for what is waiting.
 const LAST_POLL: Duration = Duration::from_millis(300);

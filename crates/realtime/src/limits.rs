@@ -1,17 +1,15 @@
 //! What one client, one address and all of them together may take of this server.
 
-use std::{
-    collections::HashMap,
-    net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use shared::{arrival::household, config::Config};
+use shared::{
+    config::Config,
+    tally::{self, Tally},
+};
 
 /// Connections beyond those of the sessions: for the operator's questions while the server is full,
 /// and for the second connection that a polling client needs.
@@ -121,109 +119,22 @@ impl IntoResponse for Full {
     }
 }
 
-/// Counts what is open, in all and for each address.
-#[derive(Debug)]
-pub(crate) struct Tally {
-    open: Mutex<Open>,
-    most: usize,
-    most_of_one: usize,
-}
-
-#[derive(Debug, Default)]
-struct Open {
-    all: usize,
-    of: HashMap<IpAddr, usize>,
-}
-
-impl Tally {
-    /// Of Socket.IO sessions.
-    pub(crate) fn of_sessions(config: &Config) -> Arc<Self> {
-        Self::new(config.chat_connections_max, config.chat_connections_per_address)
-    }
-
-    /// Of connections, whatever they are for.
-    pub(crate) fn of_connections(config: &Config) -> Arc<Self> {
-        let polling = config.chat_connections_per_address.saturating_mul(2);
-        Self::new(config.chat_connections_max.saturating_add(HEADROOM), polling.saturating_add(16))
-    }
-
-    fn new(most: usize, most_of_one: usize) -> Arc<Self> {
-        Arc::new(Self { open: Mutex::default(), most, most_of_one })
-    }
-
-    /// Takes a place until it is dropped. Without an address it counts in all only.
-    pub(crate) fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Place, Full> {
-        let address = address.map(household);
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if open.all >= self.most {
-            return Err(Full::Server);
-        }
-        if let Some(address) = address {
-            let of_one = open.of.entry(address).or_default();
-            if *of_one >= self.most_of_one {
-                return Err(Full::Address);
-            }
-            *of_one += 1;
-        }
-        open.all += 1;
-        drop(open);
-        Ok(Place { tally: Arc::clone(self), address })
-    }
-}
-
-/// One of what a [`Tally`] counts.
-#[derive(Debug)]
-pub(crate) struct Place {
-    tally: Arc<Tally>,
-    address: Option<IpAddr>,
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut open = self.tally.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.all = open.all.saturating_sub(1);
-        if let Some(address) = self.address
-            && let Some(of_one) = open.of.get_mut(&address)
-        {
-            *of_one = of_one.saturating_sub(1);
-            if *of_one == 0 {
-                open.of.remove(&address);
-            }
+impl From<tally::Full> for Full {
+    fn from(full: tally::Full) -> Self {
+        match full {
+            tally::Full::All => Self::Server,
+            tally::Full::Address => Self::Address,
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// How many Socket.IO sessions there may be.
+pub(crate) fn sessions(config: &Config) -> Arc<Tally> {
+    Tally::new(config.chat_connections_max, config.chat_connections_per_address)
+}
 
-    fn at(text: &str) -> Option<IpAddr> {
-        Some(text.parse().unwrap())
-    }
-
-    #[test]
-    fn places_are_counted_in_all_and_for_each_address_and_come_back() {
-        let tally = Tally::new(4, 2);
-        let first = tally.take(at("10.0.0.1")).unwrap();
-        let _second = tally.take(at("::ffff:10.0.0.1")).unwrap();
-        assert_eq!(tally.take(at("10.0.0.1")).unwrap_err(), Full::Address);
-        let _third = tally.take(at("10.0.0.2")).unwrap();
-        let nobodys = tally.take(None).unwrap();
-        assert_eq!(tally.take(at("10.0.0.3")).unwrap_err(), Full::Server);
-        drop(nobodys);
-        drop(first);
-        let _fourth = tally.take(at("10.0.0.1")).unwrap();
-        assert_eq!(tally.take(at("10.0.0.1")).unwrap_err(), Full::Address);
-    }
-
-    #[test]
-    fn a_network_of_ipv6_is_one_address() {
-        let tally = Tally::new(10, 1);
-        let place = tally.take(at("2001:db8::1")).unwrap();
-        assert!(tally.take(at("2001:db8::ffff:2")).is_err());
-        assert!(tally.take(at("2001:db8:0:1::1")).is_ok());
-        drop(place);
-        assert!(tally.take(at("2001:db8::3")).is_ok());
-        assert!(tally.open.lock().unwrap().of.is_empty(), "nothing is remembered of those who left");
-    }
+/// How many connections, whatever they are for.
+pub(crate) fn connections(config: &Config) -> Arc<Tally> {
+    let polling = config.chat_connections_per_address.saturating_mul(2);
+    Tally::new(config.chat_connections_max.saturating_add(HEADROOM), polling.saturating_add(16))
 }

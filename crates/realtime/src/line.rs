@@ -11,16 +11,14 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes};
+use shared::tally::Place;
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
     net::TcpStream,
     time::Sleep,
 };
 
-use crate::{
-    control::{Control, Lines, Why},
-    limits::Place,
-};
+use crate::control::{Control, Lines, Why};
 
 /// What a client would send to end its session (Engine.IO's `close`), as a frame with an empty mask.
 const CLOSE: [u8; 7] = [0x81, 0x81, 0, 0, 0, 0, b'1'];

@@ -24,7 +24,7 @@ use crate::{
     delivery,
     gate::{self, Gate},
     handlers,
-    limits::{Limits, Tally},
+    limits::{self, Limits},
     sessions,
 };
 
@@ -68,7 +68,7 @@ pub async fn serve(app: App, listener: TcpListener) -> Server {
 pub async fn serve_within(app: App, listener: TcpListener, limits: Limits) -> Server {
     let app = Arc::new(app);
     let config = Arc::clone(&app.config);
-    let (lines, to_close) = Lines::new(limits, Tally::of_sessions(&config));
+    let (lines, to_close) = Lines::new(limits, limits::sessions(&config));
     let payload = usize::try_from(MAX_PAYLOAD).unwrap_or(usize::MAX);
     let (sockets, io) = SocketIo::builder()
         .max_payload(u64::from(MAX_PAYLOAD))
@@ -94,7 +94,7 @@ pub async fn serve_within(app: App, listener: TcpListener, limits: Limits) -> Se
 
     let door = accept::Door {
         router: routes(&app, gate),
-        places: Tally::of_connections(&config),
+        places: limits::connections(&config),
         lines: Arc::clone(&lines),
         config: Arc::clone(&config),
     };

@@ -33,6 +33,21 @@ pub type TxFuture<'s, T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send +
 /// everybody wants most of them are lost at once.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
+/// For so long a commit is asked about again whose answer was lost: longer than a set takes to elect another primary,
+/// which knows what has become of it.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How often the driver's monitor hears from a server that is well. With the time that a connection may take, this is
+/// how long it takes to notice one that hangs; the driver knows no other limit for an answer.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// How long to look for a server, and to connect to it.
+const REACH: Duration = Duration::from_secs(5);
+
+/// How long a primary may take to have a write confirmed by the others: without a majority of them it would wait for
+/// ever.
+const CONFIRMED_WITHIN: Duration = Duration::from_secs(10);
+
 /// How long to wait for one's turn: where the database hangs, a queue would only add to it.
 const TURN: Duration = Duration::from_secs(1);
 
@@ -46,10 +61,14 @@ impl Db {
     pub async fn connect(uri: &str, app_name: &str) -> anyhow::Result<Self> {
         let mut options = ClientOptions::parse(uri).await?;
         options.app_name = Some(app_name.to_owned());
-        options.server_selection_timeout.get_or_insert(Duration::from_secs(5));
-        options.connect_timeout.get_or_insert(Duration::from_secs(5));
-        let concern = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
-        options.write_concern.get_or_insert(concern);
+        options.server_selection_timeout.get_or_insert(REACH);
+        options.connect_timeout.get_or_insert(REACH);
+        options.heartbeat_freq.get_or_insert(HEARTBEAT);
+        let concern = options.write_concern.get_or_insert_default();
+        // What the address leaves out; a part of it would otherwise be the whole.
+        concern.w.get_or_insert(Acknowledgment::Majority);
+        concern.journal.get_or_insert(true);
+        concern.w_timeout.get_or_insert(CONFIRMED_WITHIN);
         let name = options.default_database.clone().unwrap_or_else(|| "test".to_owned());
         let client = Client::with_options(options)?;
         let database = client.database(&name);
@@ -91,7 +110,8 @@ impl Db {
     /// The body may run several times, so it must touch nothing but the database, through the
     /// session it is given, and return every error. It is repeated, with jitter, when the server
     /// says that a conflict or a change of primary undid it; a commit whose answer was lost is
-    /// repeated as well. After `PATIENCE` the last error is returned.
+    /// repeated as well. After `PATIENCE` the last error is returned; of a server that hangs it is
+    /// heard once the driver's monitor has noticed.
     pub async fn transaction<T, E, F>(&self, body: F) -> Result<T, E>
     where
         F: for<'s> FnMut(&'s mut ClientSession) -> TxFuture<'s, T, E> + Send,
@@ -111,16 +131,24 @@ impl Db {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let concern = WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build();
-            session.start_transaction().read_concern(ReadConcern::snapshot()).write_concern(concern).await?;
+            session
+                .start_transaction()
+                .read_concern(ReadConcern::snapshot())
+                .write_concern(durably())
+                .await?;
             let failure = match body(&mut session).await {
                 Ok(value) => match commit(&mut session).await {
                     Ok(()) => return Ok(value),
                     Err(error) => E::from(error),
                 },
                 Err(error) => {
-                    // The server forgets it anyway; the first error is the one that matters.
-                    _ = session.abort_transaction().await;
+                    if error.driver_error().is_some_and(is_gone) {
+                        // Nobody there to be told; dropped, it is told in the background once there is.
+                        session = self.client.start_session().await?;
+                    } else {
+                        // The server forgets it anyway; the first error is the one that matters.
+                        _ = session.abort_transaction().await;
+                    }
                     error
                 }
             };
@@ -206,13 +234,22 @@ fn is_moment_lost(error: &Error) -> bool {
         if [SNAPSHOT_TOO_OLD, SNAPSHOT_UNAVAILABLE].contains(&refused.code))
 }
 
+/// What is acknowledged is on the disks of a majority.
+fn durably() -> WriteConcern {
+    WriteConcern::builder().w(Acknowledgment::Majority).journal(true).w_timeout(CONFIRMED_WITHIN).build()
+}
+
 /// Commits, again and again for a while when the answer was lost.
 async fn commit(session: &mut ClientSession) -> mongodb::error::Result<()> {
+    let begun = tokio::time::Instant::now();
     let mut attempt = 0;
     loop {
         attempt += 1;
         match session.commit_transaction().await {
-            Err(error) if attempt < 5 && error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) => {
+            Err(error)
+                if begun.elapsed() < COMMIT_PATIENCE
+                    && error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT) =>
+            {
                 tokio::time::sleep(jitter(attempt)).await;
             }
             result => return result,
@@ -262,19 +299,62 @@ pub fn duplicate_key(error: &Error) -> Option<String> {
 
 /// Whether the database cannot be reached just now, as opposed to having refused something.
 pub fn is_unavailable(error: &Error) -> bool {
+    is_lost(error)
+        || is_unconfirmed(error)
+        || code(error).is_some_and(|code| PASSING.contains(&code))
+        || error.contains_label(TRANSIENT_TRANSACTION_ERROR)
+        || error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT)
+        || error.contains_label("RetryableWriteError")
+}
+
+/// Whether the database was not there to be asked, or was lost in the middle: more than that others came in between.
+pub fn is_gone(error: &Error) -> bool {
+    let overtaken = matches!(&*error.kind, ErrorKind::Command(_))
+        && error.contains_label(TRANSIENT_TRANSACTION_ERROR)
+        && !error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT);
+    is_unavailable(error) && !overtaken
+}
+
+/// Whether the server may have done what it was asked although its answer is missing.
+pub fn may_have_happened(error: &Error) -> bool {
+    // The driver says the same of a connection that was taken away in the middle and of one it never had.
+    let interrupted = matches!(&*error.kind, ErrorKind::ConnectionPoolCleared { message, .. }
+        if message.contains("interrupted"));
+    let unheard = matches!(&*error.kind, ErrorKind::Io(_)) || interrupted || is_unconfirmed(error);
+    error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT)
+        || (unheard && !error.contains_label(TRANSIENT_TRANSACTION_ERROR))
+}
+
+/// What a server answers that is going down, is no primary any more, or cannot reach its own: host unreachable, host
+/// not found, network timeout, shutdown in progress, no majority to read from, primary stepped down, exceeded time
+/// limit, socket exception, not primary, interrupted at shutdown or by a change of state, not primary any more (two).
+const PASSING: [i32; 13] = [6, 7, 89, 91, 134, 189, 262, 9001, 10_107, 11_600, 11_602, 13_435, 13_436];
+
+fn code(error: &Error) -> Option<i32> {
+    match &*error.kind {
+        ErrorKind::Command(refused) => Some(refused.code),
+        _ => None,
+    }
+}
+
+/// Nothing was heard from a server.
+fn is_lost(error: &Error) -> bool {
     matches!(
         &*error.kind,
         ErrorKind::ServerSelection { .. }
             | ErrorKind::Io(_)
             | ErrorKind::ConnectionPoolCleared { .. }
             | ErrorKind::DnsResolve { .. }
-    ) || error.contains_label(TRANSIENT_TRANSACTION_ERROR)
-        || error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT)
-        || error.contains_label("RetryableWriteError")
+    )
 }
 
-/// Whether the server may have done what it was asked although its answer is missing.
-pub fn may_have_happened(error: &Error) -> bool {
-    error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT)
-        || (matches!(&*error.kind, ErrorKind::Io(_)) && !error.contains_label(TRANSIENT_TRANSACTION_ERROR))
+/// The primary has written it, and no majority has confirmed that in time: it stays, unless the primary is lost.
+fn is_unconfirmed(error: &Error) -> bool {
+    match &*error.kind {
+        ErrorKind::Write(mongodb::error::WriteFailure::WriteConcernError(_)) => true,
+        ErrorKind::InsertMany(failed) => {
+            failed.write_concern_error.is_some() && failed.write_errors.as_ref().is_none_or(Vec::is_empty)
+        }
+        _ => false,
+    }
 }

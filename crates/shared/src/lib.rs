@@ -15,4 +15,5 @@ pub mod lenient;
 pub mod migrate;
 pub mod model;
 pub mod money;
+pub mod tally;
 pub mod telemetry;

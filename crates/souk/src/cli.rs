@@ -45,6 +45,8 @@ pub fn main() -> ExitCode {
     // Several crates bring rustls and none chooses its cryptography; the choice must be the first thing done. Only
     // a second call could fail.
     _ = rustls::crypto::ring::default_provider().install_default();
+    // Each connection is a file. Where more are not allowed, the doctor says so.
+    _ = rlimit::increase_nofile_limit(u64::MAX);
     let cli = Cli::parse();
     match run(cli.command) {
         Ok(code) => code,

@@ -52,6 +52,7 @@ pub(crate) async fn examine(config: anyhow::Result<Config>) -> anyhow::Result<Ex
     };
     note("settings", settings(&config));
     note("ports", ports(&config).await);
+    note("files", vec![files(&config)]);
     note("database", database(&config).await);
     note("chat bus", vec![bus(&config).await]);
     note("mail", vec![mail(&config).await]);
@@ -110,6 +111,24 @@ fn settings(config: &Config) -> Vec<Finding> {
         found.push(Bad("PUBLIC_URL is not set: pictures would point to localhost".to_owned()));
     }
     found
+}
+
+/// Each connection is a file, and so is much else.
+fn files(config: &Config) -> Finding {
+    const OTHERS: u64 = 1_000;
+    let connections = config.connection_limits.most.max(config.chat_connections_max);
+    let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(OTHERS);
+    match rlimit::getrlimit(rlimit::Resource::NOFILE) {
+        Ok((_, most)) if most < wanted => Doubt(format!(
+            "a process may have {most} files open here, and CONNECTIONS_MAX or CHAT_CONNECTIONS_MAX allow {connections} \
+             connections, each of which is one: raise the hard limit (LimitNOFILE= in a systemd unit, ulimits in a \
+             compose file) to {wanted}, or lower these"
+        )),
+        Ok((_, most)) => {
+            Good(format!("a process may have {most} files open, enough for {connections} connections"))
+        }
+        Err(error) => Doubt(format!("it is not known how many files a process may have open: {error}")),
+    }
 }
 
 async fn ports(config: &Config) -> Vec<Finding> {

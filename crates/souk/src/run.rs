@@ -17,9 +17,8 @@ use crate::{
     signals::Signals,
 };
 
-/// A stop that takes longer than this, besides the time in which chat clients are sent off, is cut short; requests
-/// in progress get most of it.
-const STOP_WITHIN: Duration = Duration::from_secs(45);
+/// A stop that takes longer than this, besides the times that the settings give it, is cut short.
+const STOP_WITHIN: Duration = Duration::from_secs(25);
 
 /// Which servers this process runs.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +78,7 @@ pub(crate) async fn serve(mut config: Config, parts: Parts) -> anyhow::Result<Ex
     say(&started.banner);
     let signal = signals.next().await;
     tracing::info!("{signal}: finishing what is in progress");
-    let patience = STOP_WITHIN + config.chat_drain;
+    let patience = STOP_WITHIN + config.chat_drain + config.shutdown.lead + config.shutdown.grace;
     tokio::select! {
         () = started.stop() => tracing::info!("stopped"),
         () = tokio::time::sleep(patience) => tracing::warn!("the stop took too long and was cut short"),

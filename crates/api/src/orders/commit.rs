@@ -13,12 +13,13 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use mongodb::ClientSession;
 use shared::{
     backlog::Backlog,
-    db::{AsDriverError, Db, duplicate_key, is_unavailable},
+    db::{AsDriverError, Db, duplicate_key, is_gone, is_unavailable},
     id::Id,
     model::{
         CartLine, Coupon, Kind, Listing, Order, OrderUser, Payment, PaymentInfo, RememberedAnswer, Shop,
@@ -30,6 +31,7 @@ use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot},
     task::JoinHandle,
+    time::Instant,
 };
 
 use super::{
@@ -59,12 +61,24 @@ const ATTEMPTS: u32 = 6;
 /// slower, but nothing that leaves enough overtakes it.
 const PATIENT: u32 = 2;
 
+/// Who has waited so long for a turn gets none: whoever asked is about to be told that it is not known what has become
+/// of it, and what nobody has heard of must not be bought later.
+const TURN: Duration = Duration::from_secs(15);
+
 /// The checkouts of this node that wait to be committed.
 pub struct Checkouts(Arc<Backlog<Job>>);
 
 struct Job {
     placement: Arc<Placement>,
+    since: Instant,
     answer: oneshot::Sender<Result<String>>,
+}
+
+impl Job {
+    /// Nothing of it has been begun, nor will be.
+    fn give_up(self, why: &'static str) {
+        _ = self.answer.send(Err(Error::Unavailable(anyhow::anyhow!(why))));
+    }
 }
 
 impl Checkouts {
@@ -77,7 +91,8 @@ impl Checkouts {
     pub(super) async fn commit(&self, db: &Db, placement: Arc<Placement>) -> Result<String> {
         let (answer, answered) = oneshot::channel();
         let db = db.clone();
-        self.0.add(Job { placement, answer }, move |queue| Box::pin(commit_all(db.clone(), queue)));
+        let job = Job { placement, since: Instant::now(), answer };
+        self.0.add(job, move |queue| Box::pin(commit_all(db.clone(), queue)));
         let gone = || Error::Unexpected(anyhow::anyhow!("a checkout was lost before it was committed"));
         answered.await.unwrap_or_else(|_| Err(gone()))
     }
@@ -87,23 +102,37 @@ impl Checkouts {
 async fn commit_all(db: Db, queue: &mut mpsc::UnboundedReceiver<Job>) {
     let mut writing = None;
     loop {
-        let group = gather(&db, queue, &mut writing).await;
+        let mut group = gather(&db, queue, &mut writing).await;
+        if group.gone {
+            // Who waits for a turn would only find out the same, group by group and ever later.
+            group.jobs.drain(..).for_each(|job| job.give_up(GONE));
+            while let Ok(job) = queue.try_recv() {
+                job.give_up(GONE);
+            }
+        }
         if let Some(writing) = writing.take() {
             // If it was lost to a panic, then so were its answers, and those who wait know.
             _ = writing.await;
         }
         if group.jobs.is_empty() {
+            if group.gone {
+                continue;
+            }
             return;
         }
         writing = Some(tokio::spawn(commit_group(db.clone(), group)));
     }
 }
 
+const GONE: &str = "the database was lost while a checkout waited for its turn";
+
 /// Checkouts that will share a transaction, with what is known for them.
 struct Group {
     jobs: Vec<Job>,
     /// None when it could not be read.
     known: Option<Snapshot>,
+    /// Because the database was not there.
+    gone: bool,
 }
 
 /// Takes whoever is waiting, and whoever comes while the group before is still being written.
@@ -112,21 +141,29 @@ async fn gather(
     queue: &mut mpsc::UnboundedReceiver<Job>,
     writing: &mut Option<JoinHandle<()>>,
 ) -> Group {
-    let mut group = Group { jobs: Vec::new(), known: Some(Snapshot::default()) };
+    let mut group = Group { jobs: Vec::new(), known: Some(Snapshot::default()), gone: false };
     let (mut asked, mut rounds) = (0, 0);
     loop {
         while group.jobs.len() < GROUP
             && let Ok(job) = queue.try_recv()
         {
-            group.jobs.push(job);
+            if job.since.elapsed() > TURN {
+                job.give_up("a checkout waited too long for its turn");
+            } else {
+                group.jobs.push(job);
+            }
         }
         let come: Vec<_> = group.jobs.iter().skip(asked).map(|job| Arc::clone(&job.placement)).collect();
         asked = group.jobs.len();
         if let (false, Some(snapshot)) = (come.is_empty(), &mut group.known) {
             // Whoever writes the group tries once more, and tells.
-            if learn(db, snapshot, &come).await.is_err() {
+            if let Err(error) = learn(db, snapshot, &come).await {
                 group.known = None;
+                group.gone = is_gone(&error);
             }
+        }
+        if group.gone {
+            return group;
         }
         if group.jobs.len() >= GROUP {
             return group;

@@ -6,9 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mongodb::error::{
-    Error, ErrorKind, Result, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT,
-};
+use mongodb::error::{Error, Result};
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot},
@@ -17,7 +15,7 @@ use tokio::{
 use super::{Recorded, Saying, Via, store};
 use crate::{
     backlog::Backlog,
-    db::{self, Db, is_unavailable},
+    db::{self, Db, is_gone},
 };
 
 /// As soon as it has so many messages, a group takes no more.
@@ -77,10 +75,19 @@ async fn store_all(db: Db, queue: &mut mpsc::UnboundedReceiver<Job>) {
         if sayings.is_empty() {
             return;
         }
-        let mut outcomes = store(&db, sayings).await.into_iter();
+        let outcomes = store(&db, sayings).await;
+        let gone = outcomes.iter().find_map(|outcome| outcome.as_ref().err().filter(|error| is_gone(error)));
+        let gone = gone.cloned();
+        let mut outcomes = outcomes.into_iter();
         for (count, answer) in answers {
             // Nobody waits for it any more: then nobody needs to know.
             _ = answer.send(outcomes.by_ref().take(count).collect());
+        }
+        // Who waits already has waited with them; to find out group by group would take ever longer.
+        if let Some(error) = gone {
+            while let Ok(job) = queue.try_recv() {
+                _ = job.answer.send(job.sayings.iter().map(|_| Err(error.clone())).collect());
+            }
         }
     }
 }
@@ -115,12 +122,4 @@ async fn store(db: &Db, sayings: Vec<Saying>) -> Vec<Outcome> {
         }
     }
     outcomes
-}
-
-/// The database cannot be reached, or was lost in the middle: not merely that others came in between.
-fn is_gone(error: &Error) -> bool {
-    let overtaken = matches!(&*error.kind, ErrorKind::Command(_))
-        && error.contains_label(TRANSIENT_TRANSACTION_ERROR)
-        && !error.contains_label(UNKNOWN_TRANSACTION_COMMIT_RESULT);
-    is_unavailable(error) && !overtaken
 }

@@ -82,6 +82,11 @@ pub const NAMES: &[&str] = &[
     "CHAT_CONNECTIONS_MAX",
     "CHAT_CONNECTIONS_PER_ADDRESS",
     "CHAT_DRAIN",
+    "REQUESTS_MAX",
+    "CONNECTIONS_MAX",
+    "CONNECTIONS_PER_ADDRESS",
+    "SHUTDOWN_LEAD",
+    "SHUTDOWN_GRACE",
     "RATE_LIMITS",
     "RATE_LIMIT_LOGIN",
     "RATE_LIMIT_LOGIN_ADDRESS",
@@ -271,6 +276,40 @@ impl GatewayLimits {
     };
 }
 
+/// What requests may cost at most.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestLimits {
+    /// So many are at work at a time.
+    pub at_work: usize,
+    /// So long anybody waits for an answer once the request has come whole. Not a setting: tests shorten it.
+    pub answer: Duration,
+}
+
+/// What connections to the API may cost at most.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionLimits {
+    /// So many are open.
+    pub most: usize,
+    /// So many of them from one address.
+    pub most_of_one: usize,
+    /// So long the head of a request may take. Not a setting, nor are the next two: tests shorten them.
+    pub head: Duration,
+    /// So long nothing may come between two requests: longer than proxies keep a connection that they do not use.
+    pub idle: Duration,
+    /// So long, on the whole, whoever sends a body or takes an answer may keep us waiting. Every byte earns some of it
+    /// back.
+    pub patience: Duration,
+}
+
+/// What happens when the API is told to stop.
+#[derive(Clone, Copy, Debug)]
+pub struct Shutdown {
+    /// So long it only says that it is not ready any more.
+    pub lead: Duration,
+    /// So long what is in progress may take then.
+    pub grace: Duration,
+}
+
 /// All settings.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -352,6 +391,12 @@ pub struct Config {
     pub chat_connections_per_address: usize,
     /// Over this time the chat connections are given up when the server stops.
     pub chat_drain: Duration,
+    /// What connections to the API may cost.
+    pub connection_limits: ConnectionLimits,
+    /// What happens at a stop.
+    pub shutdown: Shutdown,
+    /// What requests may cost.
+    pub request_limits: RequestLimits,
     /// Off for benchmarks.
     pub rate_limits: bool,
     /// See [`Rates`].

@@ -3,8 +3,9 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    AppEnv, AuthMode, BadSetting, Cloudinary, Config, GatewayLimits, LogFormat, Network, Paypal, Rates,
-    RealtimeAdapter, SameSite, Secret, Smtp, Stripe, without_password,
+    AppEnv, AuthMode, BadSetting, Cloudinary, Config, ConnectionLimits, GatewayLimits, LogFormat, Network,
+    Paypal, Rates, RealtimeAdapter, RequestLimits, SameSite, Secret, Shutdown, Smtp, Stripe,
+    without_password,
 };
 use crate::money::{Money, Percent};
 
@@ -215,6 +216,22 @@ pub(super) fn assemble<F: Fn(&str) -> Option<String>>(read: &mut Reader<F>) -> C
         chat_connections_max: read.count("CHAT_CONNECTIONS_MAX", 20_000),
         chat_connections_per_address: read.count("CHAT_CONNECTIONS_PER_ADDRESS", 400),
         chat_drain: read.duration("CHAT_DRAIN", 5),
+        connection_limits: ConnectionLimits {
+            most: read.count("CONNECTIONS_MAX", 20_000),
+            most_of_one: read.count("CONNECTIONS_PER_ADDRESS", 1_000),
+            head: Duration::from_secs(10),
+            idle: Duration::from_secs(75),
+            patience: Duration::from_secs(20),
+        },
+        shutdown: Shutdown {
+            lead: read.duration("SHUTDOWN_LEAD", if production { 5 } else { 0 }),
+            grace: read.duration("SHUTDOWN_GRACE", 20),
+        },
+        request_limits: RequestLimits {
+            at_work: read.count("REQUESTS_MAX", 2_000),
+            // Longer than the driver takes to notice a server that hangs, and than a gateway may take.
+            answer: Duration::from_secs(30),
+        },
         rate_limits: read.switch("RATE_LIMITS", true),
         rates: Rates::read(read),
         audit_log_ttl: read.duration("AUDIT_LOG_TTL", 365 * 86_400),

@@ -46,13 +46,15 @@ pub struct Options {
     pub port: Option<u16>,
     /// Data in memory and gone afterwards, acknowledged without waiting for the disk, expiry checked every second.
     pub for_tests: bool,
+    /// One of several that [`unite`] makes a set of, instead of a set of its own.
+    pub member: bool,
 }
 
 impl Options {
     /// The database that `cargo run` uses: kept in `home`, reused by the next run.
     #[must_use]
     pub fn in_home(home: impl Into<PathBuf>) -> Self {
-        Self { home: home.into(), mongod: None, data_dir: None, port: None, for_tests: false }
+        Self { home: home.into(), mongod: None, data_dir: None, port: None, for_tests: false, member: false }
     }
 
     /// A throw-away database for a test binary.
@@ -150,7 +152,7 @@ async fn start_once(options: &Options, program: &Path) -> Result<EmbeddedMongo, 
     };
     let mut supervisor = Supervisor::start(launch)?;
     let ready = tokio::select! {
-        ready = replica::make_ready(port, options.for_tests) => ready.map_err(Failed::For),
+        ready = replica::make_ready(port, options) => ready.map_err(Failed::For),
         ended = supervisor.ended() => Err(Failed::Again(ended.context(last_words(&log)))),
         () = tokio::time::sleep(READY_WITHIN) => Err(Failed::For(anyhow::anyhow!(
             "the embedded MongoDB was not ready within {} s; {}", READY_WITHIN.as_secs(), last_words(&log),
@@ -199,6 +201,17 @@ impl EmbeddedMongo {
     pub async fn stop(self) {
         self.supervisor.stop().await;
     }
+}
+
+/// Makes one set of servers that were started as members, waits until it has a primary, and gives the set's connection
+/// string for a database. Short time-outs: another primary is elected within a second or two.
+///
+/// # Errors
+/// If they do not become a set.
+pub async fn unite(members: &[EmbeddedMongo], database: &str) -> anyhow::Result<String> {
+    let hosts: Vec<String> = members.iter().map(|member| format!("127.0.0.1:{}", member.port)).collect();
+    tokio::time::timeout(READY_WITHIN, replica::unite(&hosts)).await.context("no primary in time")??;
+    Ok(format!("mongodb://{}/{database}?replicaSet={}", hosts.join(","), replica::SET_NAME))
 }
 
 /// No `directConnection`: with the set's name the driver waits for the primary when a restarted server recovers,

@@ -10,6 +10,8 @@ use mongodb::options::ClientOptions;
 use mongodb::{Client, Database};
 use tokio::net::TcpStream;
 
+use super::Options;
+
 pub(super) const SET_NAME: &str = "rs0";
 
 const NOT_YET_INITIALIZED: i32 = 94;
@@ -17,22 +19,51 @@ const NOT_YET_INITIALIZED: i32 = 94;
 const PASSING: [i32; 5] = [23, 189, 10_107, 11_602, 13_436];
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Waits until the server listens, makes it a replica set under this port, and waits until it is primary. Has no time
-/// limit of its own.
-pub(super) async fn make_ready(port: u16, for_tests: bool) -> anyhow::Result<()> {
+/// Waits until the server listens and, unless it is to be a member of a larger set, makes it a replica set under this
+/// port and waits until it is primary. Has no time limit of its own.
+pub(super) async fn make_ready(port: u16, options: &Options) -> anyhow::Result<()> {
     // The driver backs off for half a second after a refused connection; a plain connect does not.
     while TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
         tokio::time::sleep(PAUSE).await;
     }
-    let mut options = ClientOptions::parse(format!("mongodb://127.0.0.1:{port}/?directConnection=true"))
-        .await
-        .context("cannot set up the client of the embedded MongoDB")?;
-    options.app_name = Some("souk-embedded".to_owned());
-    let client = Client::with_options(options).context("cannot set up the client of the embedded MongoDB")?;
-    let admin = client.database("admin");
-    let ready = set_up(&admin, port, for_tests).await;
+    if options.member {
+        return Ok(());
+    }
+    let client = client_of(&format!("127.0.0.1:{port}")).await?;
+    let ready = set_up(&client.database("admin"), port, options.for_tests).await;
     client.shutdown().await;
     ready
+}
+
+/// For one server, whatever its role.
+async fn client_of(host: &str) -> anyhow::Result<Client> {
+    let options = ClientOptions::parse(format!("mongodb://{host}/?directConnection=true")).await;
+    let mut options = options.context("cannot set up the client of the embedded MongoDB")?;
+    options.app_name = Some("souk-embedded".to_owned());
+    Client::with_options(options).context("cannot set up the client of the embedded MongoDB")
+}
+
+/// Makes one set of servers that have none, and waits until it has a primary.
+pub(super) async fn unite(hosts: &[String]) -> anyhow::Result<()> {
+    let [first, ..] = hosts else { anyhow::bail!("no servers") };
+    let member = |(id, host): (i32, &String)| doc! { "_id": id, "host": host };
+    let config = doc! {
+        "_id": SET_NAME,
+        "members": (0..).zip(hosts).map(member).collect::<Vec<_>>(),
+        "settings": { "electionTimeoutMillis": 2_000, "heartbeatIntervalMillis": 500 },
+    };
+    let client = client_of(first).await?;
+    let united = client.database("admin").run_command(doc! { "replSetInitiate": config }).await;
+    client.shutdown().await;
+    united.context("the servers cannot be made a set")?;
+    let mut options =
+        ClientOptions::parse(format!("mongodb://{}/?replicaSet={SET_NAME}", hosts.join(","))).await?;
+    options.app_name = Some("souk-embedded".to_owned());
+    // Of the primary, once there is one.
+    let client = Client::with_options(options)?;
+    let found = client.database("admin").run_command(doc! { "ping": 1 }).await;
+    client.shutdown().await;
+    found.map(drop).context("the set has no primary")
 }
 
 async fn set_up(admin: &Database, port: u16, for_tests: bool) -> anyhow::Result<()> {
