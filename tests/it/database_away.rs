@@ -393,7 +393,7 @@ impl Set {
 #[tokio::test]
 async fn a_primary_that_steps_down_or_dies_costs_no_acknowledged_order_and_the_chat_goes_on() {
     let set = Set::start("shop").await;
-    let database = TestDatabase::at(hasty(&set.uri)).await;
+    let database = TestDatabase::at(set.uri.clone()).await;
     let mut app = TestApp::on(database, &[]).await;
     let (ann, shop) = (app.buyer("ann").await, app.seller("shop").await);
     let conversation = ann.talk_to(&shop).await;
@@ -414,13 +414,11 @@ async fn a_primary_that_steps_down_or_dies_costs_no_acknowledged_order_and_the_c
         // Who is connected hears on the same connection what is stored by whoever is primary now.
         let text = format!("round {round}");
         let said = json!({ "conversationId": conversation, "sender": ann.id.hex(), "text": text });
-        let key = format!("said in {text}");
+        let key = format!("said-in-{round}");
         eventually("a message is stored", async || {
             let call = ann.post("/api/messages/create-new-message").header("Idempotency-Key", &key);
             let answer = call.json(&said).await;
-            if answer.status != 201 {
-                eprintln!("{round}: {} {}", answer.status, answer.text());
-            }
+            assert!([201, 503].contains(&answer.status), "{}", answer.text());
             answer.status == 201
         })
         .await;

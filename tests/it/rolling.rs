@@ -175,7 +175,7 @@ async fn no_request_fails_while_the_nodes_behind_a_proxy_are_restarted_one_after
     let (seen, over) = (Arc::new(Seen::default()), Arc::new(AtomicBool::new(false)));
     let mut people = Vec::new();
     for number in 0..8 {
-        let buyer = app.buyer(&format!("buyer {number}")).await;
+        let buyer = app.buyer(&format!("buyer{number}")).await;
         let (base, cup, seen, over) = (proxy.base.clone(), cup.clone(), Arc::clone(&seen), Arc::clone(&over));
         // Half of them keep their connection, as browsers do, and half take a new one for each request.
         people.push(tokio::spawn(shop(base, buyer, cup, number % 2 == 0, seen, over)));

@@ -179,7 +179,7 @@ async fn hundreds_of_slow_clients_keep_nobody_from_being_served_and_leave_nothin
         "GET /api/product/get-all-products HTTP/1.1\r\nX-Slow: ".to_owned(),
         format!("POST /api/user/login-user HTTP/1.1\r\n{body}"),
         String::new(),
-        format!("{PING}GET /"),
+        "GET /uploads/x HTTP/1.1\r\n".to_owned(),
     ];
     let slow = (0..SLOW).map(|i| until_sent_off(&at, &kinds[i % kinds.len()], (i % 2 == 0).then_some(b' ')));
     let others = async {

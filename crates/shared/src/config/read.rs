@@ -229,8 +229,8 @@ pub(super) fn assemble<F: Fn(&str) -> Option<String>>(read: &mut Reader<F>) -> C
         },
         request_limits: RequestLimits {
             at_work: read.count("REQUESTS_MAX", 2_000),
-            // Longer than the driver takes to notice a server that hangs, and than a gateway may take.
-            answer: Duration::from_secs(30),
+            // Longer than the driver takes to notice a server that hangs, and than a media host may take.
+            answer: Duration::from_secs(60),
         },
         rate_limits: read.switch("RATE_LIMITS", true),
         rates: Rates::read(read),

@@ -204,7 +204,7 @@ impl EmbeddedMongo {
 }
 
 /// Makes one set of servers that were started as members, waits until it has a primary, and gives the set's connection
-/// string for a database. Short time-outs: another primary is elected within a second or two.
+/// string for a database. Another primary is elected within some seconds.
 ///
 /// # Errors
 /// If they do not become a set.

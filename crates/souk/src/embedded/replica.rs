@@ -50,7 +50,7 @@ pub(super) async fn unite(hosts: &[String]) -> anyhow::Result<()> {
     let config = doc! {
         "_id": SET_NAME,
         "members": (0..).zip(hosts).map(member).collect::<Vec<_>>(),
-        "settings": { "electionTimeoutMillis": 2_000, "heartbeatIntervalMillis": 500 },
+        "settings": { "electionTimeoutMillis": 5_000, "heartbeatIntervalMillis": 500 },
     };
     let client = client_of(first).await?;
     let united = client.database("admin").run_command(doc! { "replSetInitiate": config }).await;
