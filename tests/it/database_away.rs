@@ -27,7 +27,9 @@ use crate::crash::Process;
 /// Whatever is waited for comes within this, or never.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-fn is_full() -> bool {
+/// Whether the long trials are wanted.
+#[expect(clippy::disallowed_methods, reason = "it says which trial to run, and is no setting of the server")]
+pub fn is_full() -> bool {
     std::env::var("SOUK_TRIAL").is_ok_and(|trial| trial == "full")
 }
 

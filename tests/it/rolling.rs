@@ -20,7 +20,10 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::crash::{Process, free_port};
+use crate::{
+    crash::{Process, free_port},
+    database_away::is_full,
+};
 
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -180,7 +183,7 @@ async fn no_request_fails_while_the_nodes_behind_a_proxy_are_restarted_one_after
         // Half of them keep their connection, as browsers do, and half take a new one for each request.
         people.push(tokio::spawn(shop(base, buyer, cup, number % 2 == 0, seen, over)));
     }
-    let rounds = if std::env::var("SOUK_TRIAL").is_ok_and(|trial| trial == "full") { 20 } else { 4 };
+    let rounds = if is_full() { 20 } else { 4 };
     for round in 0..rounds {
         let node = round % 2;
         let before = seen.served.load(Ordering::Relaxed);

@@ -241,7 +241,8 @@ pub async fn conduct(
     let visit = Visit::begin(Arc::clone(&app.load));
     request.extensions_mut().insert(Rc::clone(&visit));
     let peer = request.peer_addr().map(|peer| peer.ip());
-    let mark = RequestMark { id: id.clone(), address: ClientAddress::of(peer, request.headers(), &app.config) };
+    let mark =
+        RequestMark { id: id.clone(), address: ClientAddress::of(peer, request.headers(), &app.config) };
     let answered = if app.load.is_full() && !is_operators(request.path()) {
         let busy = Error::from(BUSY.until(Duration::from_secs(2)));
         Ok(REQUEST.sync_scope(mark, || request.error_response(busy)).map_into_right_body())
