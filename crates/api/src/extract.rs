@@ -13,7 +13,10 @@ use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use shared::id::Id;
 use tokio::time::timeout;
 
-use crate::error::{Error, Refusal, Result};
+use crate::{
+    error::{Error, Refusal, Result},
+    named::Named,
+};
 
 /// The largest JSON body: carts carry whole products with their reviews.
 pub const JSON_LIMIT: usize = 2 * 1024 * 1024;
@@ -60,14 +63,10 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
     type Future = Pin<Box<dyn Future<Output = Result<Self>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let is_json = is_json(request);
-        let announced = request
-            .headers()
-            .get(header::CONTENT_LENGTH)
-            .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+        let (is_json, is_too_large) = (is_json(request), announces_too_much(request));
         let payload = payload.take();
         Box::pin(async move {
-            if announced.is_some_and(|length| length > JSON_LIMIT) {
+            if is_too_large {
                 return Err(TOO_LARGE.into());
             }
             let mut body = timeout(MAX_TIME, collect(payload, MAX_SILENCE)).await.or(Err(CUT_OFF))??;
@@ -89,16 +88,26 @@ impl FromRequest for Raw {
     type Future = Pin<Box<dyn Future<Output = Result<Self>>>>;
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
-        let is_json = is_json(request);
+        let (is_json, is_too_large) = (is_json(request), announces_too_much(request));
         let payload = payload.take();
         Box::pin(async move {
             if !is_json {
                 return Err(NOT_JSON.into());
             }
+            if is_too_large {
+                return Err(TOO_LARGE.into());
+            }
             let body = timeout(MAX_TIME, collect(payload, MAX_SILENCE)).await.or(Err(CUT_OFF))??;
             Ok(Self(body.freeze()))
         })
     }
+}
+
+/// Whether the request says that its body is too large: then nobody waits for it.
+fn announces_too_much(request: &HttpRequest) -> bool {
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    length.is_some_and(|length| length > JSON_LIMIT)
 }
 
 /// The whole body, from a client that keeps sending.
@@ -129,7 +138,9 @@ pub fn is_json(request: &HttpRequest) -> bool {
 
 /// Reads JSON text; what does not fit is worded for the caller.
 pub fn parse_json<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
-    serde_json::from_slice(body).map_err(|error| {
+    let mut text = serde_json::Deserializer::from_slice(body);
+    let read = T::deserialize(Named(&mut text)).and_then(|read| text.end().map(|()| read));
+    read.map_err(|error| {
         if error.is_data() {
             BAD_JSON.saying(format!("The request body does not fit: {error}")).into()
         } else {

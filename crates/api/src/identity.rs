@@ -391,7 +391,7 @@ fn changes_something(method: &Method) -> bool {
     !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE)
 }
 
-fn credentials(request: &ServiceRequest) -> Credentials {
+pub(crate) fn credentials(request: &ServiceRequest) -> Credentials {
     let cookie = |name| request.cookie(name).map(|c| c.value().to_owned()).filter(|v| !v.is_empty());
     let bearer = request
         .headers()

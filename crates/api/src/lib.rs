@@ -8,6 +8,7 @@ mod identity;
 mod limits;
 mod line;
 mod load;
+mod named;
 mod operation;
 mod outbox;
 mod port;
@@ -17,6 +18,9 @@ mod watch;
 mod worker;
 
 pub mod dead_letters;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod mail;
 pub mod media;
 pub mod routes;

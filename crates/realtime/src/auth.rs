@@ -102,7 +102,7 @@ async fn read(app: &App, headers: &HeaderMap, peer: Option<SocketAddr>) -> mongo
     Ok(handshake)
 }
 
-fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
+pub(crate) fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     headers
         .get_all(header::COOKIE)
         .iter()

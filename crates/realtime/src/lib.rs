@@ -12,6 +12,9 @@ mod auth;
 mod bus;
 mod control;
 mod delivery;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
 mod handlers;
 mod limits;

@@ -395,6 +395,20 @@ fn text_frame(payload: &[u8]) -> Bytes {
     frame.into()
 }
 
+/// See [`crate::fuzzing::frames`].
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn same_however_cut(stream: &[u8], piece: usize) {
+    let (mut whole, mut cut) = (Frames::default(), Frames::default());
+    let last = stream.chunks(piece).filter_map(|bytes| cut.follow(bytes)).last();
+    assert_eq!(whole.follow(stream), last);
+    assert_eq!((whole.have, whole.left), (cut.have, cut.left));
+    let written = text_frame(stream);
+    assert_eq!(first_frame(&written), Some((stream, &[][..])));
+    if let Some((payload, rest)) = first_frame(stream) {
+        assert!(stream.ends_with(rest) && payload.len() + rest.len() < stream.len());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,6 +9,9 @@ pub mod chat;
 pub mod clock;
 pub mod config;
 pub mod db;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod id;
 pub mod ledger;
 pub mod lenient;

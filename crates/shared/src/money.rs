@@ -212,6 +212,10 @@ fn read_decimal(text: &str, limit: i64) -> Result<(Money, bool), NotMoney> {
     }
     let up = first_dropped > 5 || (first_dropped == 5 && (rest_dropped || minor % 2 == 1));
     let minor = minor + i64::from(up);
+    // Rounding may be what takes it past the limit.
+    if minor > limit {
+        return Err(NotMoney::TooLarge);
+    }
     let exact = first_dropped == 0 && !rest_dropped;
     Ok((Money(if negative { -minor } else { minor }), exact))
 }
@@ -382,6 +386,9 @@ mod tests {
             assert_eq!(Money::parse(text), Err(NotMoney::NotANumber), "{text}");
         }
         assert_eq!(Money::parse("1e309"), Err(NotMoney::TooLarge));
+        // Rounding takes it there, and past it.
+        assert_eq!(Money::parse("1000000000000.004"), Ok(Money::MAX));
+        assert_eq!(Money::parse("1000000000000.006"), Err(NotMoney::TooLarge));
         assert_eq!(Money::parse_exact("1.001"), Err(NotMoney::TooManyDecimals));
         assert_eq!(Money::parse_exact("1.100").map(Money::minor), Ok(110));
     }

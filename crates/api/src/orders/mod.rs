@@ -13,7 +13,7 @@ mod checkout;
 mod commit;
 pub(crate) mod earnings;
 mod handlers;
-mod pricing;
+pub(crate) mod pricing;
 pub(crate) mod refunds;
 mod rules;
 mod store;
