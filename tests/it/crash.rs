@@ -89,6 +89,11 @@ impl Process {
         Self { child, base, log }
     }
 
+    /// By which the system knows it.
+    pub fn pid(&self) -> u32 {
+        self.child.id().unwrap()
+    }
+
     /// What it has printed since it serves, and all that went wrong.
     pub fn log(&self) -> String {
         self.log.lock().unwrap().clone()

@@ -1,15 +1,15 @@
 //! The route table: every URL prefix and the folder that answers it. Misspellings are the wire's.
 
 use actix_web::{
-    Handler, HttpResponse, Responder, Route as ActixRoute, guard,
-    http::Method,
+    Handler, HttpResponse, Responder, ResponseError as _, Route as ActixRoute, guard,
+    http::{Method, header::ALLOW},
     middleware::{Compress, from_fn},
     web,
 };
 
 use crate::{
     audit_log, conversations, coupons,
-    error::{Refusal, Result},
+    error::{Error, Refusal, Result},
     events,
     identity::contain,
     limits::{self, Limit},
@@ -141,30 +141,43 @@ pub fn table() -> Vec<Listed> {
 
 /// Mounts every endpoint. Paths that exist under another method are 405, unknown ones 404.
 pub(crate) fn mount(app: &mut web::ServiceConfig) {
-    let mut resources: Vec<(String, Vec<ActixRoute>)> = Vec::new();
+    let mut resources: Vec<(String, Vec<Route>)> = Vec::new();
     for (prefix, routes) in all() {
         for route in routes {
             let path = format!("{prefix}{}", route.tail);
             match resources.iter_mut().find(|(known, _)| *known == path) {
-                Some((_, services)) => services.push(route.service),
-                None => resources.push((path, vec![route.service])),
+                Some((_, routes)) => routes.push(route),
+                None => resources.push((path, vec![route])),
             }
         }
     }
-    for (path, services) in resources {
-        let resource = services.into_iter().fold(web::resource(path), actix_web::Resource::route);
-        app.service(resource.default_service(web::to(method_not_allowed)).wrap(from_fn(contain)));
+    for (path, routes) in resources {
+        let mut allowed: Vec<&str> = routes.iter().map(|route| route.method.as_str()).collect();
+        if allowed.contains(&"GET") {
+            allowed.push("HEAD");
+        }
+        let allowed = allowed.join(", ");
+        let resource = routes
+            .into_iter()
+            .map(|route| route.service)
+            .fold(web::resource(path), actix_web::Resource::route)
+            .default_service(web::to(move |request| method_not_allowed(request, allowed.clone())));
+        app.service(resource.wrap(from_fn(contain)));
     }
 }
 
-async fn method_not_allowed(request: actix_web::HttpRequest) -> Result<HttpResponse> {
-    Err(Refusal::new(
+async fn method_not_allowed(request: actix_web::HttpRequest, allowed: String) -> HttpResponse {
+    let refusal = Refusal::new(
         actix_web::http::StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",
         "This address does not take this method",
-    )
-    .saying(format!("{} does not take {}", request.path(), request.method()))
-    .into())
+    );
+    let said = format!("{} does not take {}, but {allowed}", request.path(), request.method());
+    let mut answer = Error::from(refusal.saying(said)).error_response();
+    if let Ok(allowed) = allowed.try_into() {
+        answer.headers_mut().insert(ALLOW, allowed);
+    }
+    answer
 }
 
 /// What is nowhere in the table.

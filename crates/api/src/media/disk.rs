@@ -1,12 +1,21 @@
 //! Pictures as files of this machine.
 
-use std::{future::Future, io::ErrorKind, path::PathBuf, pin::Pin};
+use std::{
+    future::Future,
+    io::ErrorKind,
+    path::PathBuf,
+    pin::Pin,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use anyhow::Context as _;
-use shared::model::Picture;
+use shared::{clock::Timestamp, model::Picture};
 use tokio::{fs, io::AsyncWriteExt as _};
 
 use super::{CheckedImage, Folder, Media, random_name};
+
+/// So long after its last byte nobody is writing a file any more, on whatever node.
+const ABANDONED: Duration = Duration::from_secs(60 * 60);
 
 /// Keeps pictures in a directory, served at `/uploads`.
 pub(super) struct Disk {
@@ -16,6 +25,24 @@ pub(super) struct Disk {
 impl Disk {
     pub(super) const fn new(root: PathBuf) -> Self {
         Self { root }
+    }
+
+    /// Removes what was being written when a server ended without warning. What cannot be removed stays:
+    /// it costs space and nothing else.
+    pub(super) fn tidy(&self, now: Timestamp) {
+        let now = Duration::from_millis(u64::try_from(now.timestamp_millis()).unwrap_or_default());
+        for folder in Folder::ALL {
+            let entries = std::fs::read_dir(self.root.join(folder.name())).into_iter().flatten().flatten();
+            for entry in entries {
+                let name = entry.file_name();
+                let is_aside =
+                    name.to_str().is_some_and(|name| name.starts_with('.') && name.ends_with(".part"));
+                let written = || entry.metadata().ok()?.modified().ok()?.duration_since(UNIX_EPOCH).ok();
+                if is_aside && written().is_some_and(|written| now.saturating_sub(written) > ABANDONED) {
+                    _ = std::fs::remove_file(entry.path());
+                }
+            }
+        }
     }
 
     async fn write(&self, folder: Folder, image: CheckedImage) -> anyhow::Result<Picture> {

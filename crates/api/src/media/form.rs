@@ -18,7 +18,7 @@ use actix_web::{
     HttpMessage as _, HttpRequest,
     error::PayloadError,
     http::header,
-    web::{self, Bytes, BytesMut},
+    web::{self, Bytes},
 };
 use futures_util::{Stream, StreamExt as _};
 use image::{ImageFormat, ImageReader};
@@ -50,14 +50,18 @@ const MAX_PIXELS: u64 = 64_000_000;
 /// So much of a body that is refused anyway is still read: most clients read no answer before they
 /// have sent everything.
 const MAX_IGNORED: usize = 64 * 1024 * 1024;
+/// And for so long.
+const MAX_IGNORING: Duration = Duration::from_secs(10);
+/// Whoever sends nothing for so long, waits for the answer.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// So many bytes of the end are remembered: the last delimiter and whatever follows it.
 const TAIL: usize = 1024;
 
-/// Memory for all forms that are being read or used, in units of 64 KB: 256 MB. Each form reserves
+/// Memory for all forms that are being read or used, in units of 64 KB: 32 MB. Each form reserves
 /// what it may need before it is read, so that forms wait for one another instead of failing half
 /// way.
-static MEMORY: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(4096)));
+static MEMORY: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(512)));
 const MEMORY_UNIT: usize = 64 * 1024;
 /// Longer for memory, and the server is too busy.
 const MAX_WAIT: Duration = Duration::from_secs(20);
@@ -106,6 +110,8 @@ impl Form {
                 Ok(Self { texts, images, _memory: Some(memory) })
             }
             Ok(Err(error)) => {
+                // What is ignored takes no memory.
+                drop(memory);
                 body.ignore_rest().await;
                 Err(body.failure().unwrap_or(error))
             }
@@ -218,22 +224,18 @@ impl Body {
         reading.ended && !reading.tail.windows(end.len()).any(|part| part == end.as_bytes())
     }
 
+    /// Reads on, without keeping anything, for as long as the client sends without a pause. Whether it
+    /// ends or not, the refusal goes out then.
     async fn ignore_rest(&self) {
-        let ignoring = std::future::poll_fn(|context| {
-            loop {
-                let mut reading = self.0.borrow_mut();
-                if reading.ended || reading.seen > MAX_IGNORED {
-                    return Poll::Ready(());
-                }
-                match reading.poll_chunk(context) {
-                    Poll::Ready(Some(Ok(_))) => {}
-                    Poll::Ready(_) => return Poll::Ready(()),
-                    Poll::Pending => return Poll::Pending,
-                }
+        let chunk = |context: &mut Context<'_>| {
+            let mut reading = self.0.borrow_mut();
+            if reading.ended || reading.seen > MAX_IGNORED {
+                return Poll::Ready(false);
             }
-        });
-        // Whether it ended or not, the refusal goes out now.
-        _ = timeout(MAX_SILENCE, ignoring).await;
+            reading.poll_chunk(context).map(|chunk| matches!(chunk, Some(Ok(_))))
+        };
+        let ignoring = async { while let Ok(true) = timeout(PAUSE, std::future::poll_fn(chunk)).await {} };
+        _ = timeout(MAX_IGNORING, ignoring).await;
     }
 }
 
@@ -350,15 +352,19 @@ async fn read_file(part: &mut Field, name: &str, left: usize) -> Result<Bytes> {
 
 /// The whole part, or nothing if it is longer than that.
 async fn collect(part: &mut Field, limit: usize) -> Result<Option<Bytes>> {
-    let mut bytes = BytesMut::new();
+    let mut bytes: Vec<u8> = Vec::new();
     while let Some(chunk) = part.next().await {
         let chunk = chunk.map_err(worded)?;
         if bytes.len() + chunk.len() > limit {
             return Ok(None);
         }
+        if bytes.capacity() - bytes.len() < chunk.len() {
+            // Not twice as much as there is: what is reserved for the form would not suffice.
+            bytes.reserve_exact(chunk.len().max(bytes.len() / 8));
+        }
         bytes.extend_from_slice(&chunk);
     }
-    Ok(Some(bytes.freeze()))
+    Ok(Some(bytes.into()))
 }
 
 fn worded(error: MultipartError) -> Error {

@@ -87,7 +87,11 @@ pub trait Media: Send + Sync {
 pub fn from_config(config: &Config, clock: &Clock) -> anyhow::Result<Arc<dyn Media>> {
     Ok(match &config.cloudinary {
         Some(settings) => Arc::new(cloudinary::Cloudinary::new(settings, clock.clone())?),
-        None => Arc::new(disk::Disk::new(config.upload_dir.clone())),
+        None => {
+            let disk = disk::Disk::new(config.upload_dir.clone());
+            disk.tidy(clock.now());
+            Arc::new(disk)
+        }
     })
 }
 

@@ -1,6 +1,9 @@
 //! `/uploads`: local pictures, and the addresses that one page of the client puts behind it.
 
-use std::{fmt::Write as _, path::PathBuf};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
 
 use actix_files::NamedFile;
 use actix_web::{
@@ -34,7 +37,7 @@ async fn show(request: HttpRequest, state: State) -> Result<HttpResponse> {
             .insert_header((header::LOCATION, address))
             .insert_header((header::CACHE_CONTROL, "public, max-age=86400"))
             .finish()),
-        Some(Target::File { path, mime }) => file(&request, &state.config.upload_dir.join(path), mime).await,
+        Some(Target::File { path, mime }) => file(&request, &state.config.upload_dir, path, mime).await,
         None => Err(wire::NO_PICTURE.into()),
     }
 }
@@ -48,8 +51,13 @@ fn placeholder() -> HttpResponse {
         .body(PLACEHOLDER_BODY)
 }
 
-async fn file(request: &HttpRequest, path: &std::path::Path, mime: &'static str) -> Result<HttpResponse> {
-    let file = open(path.to_owned()).await.ok_or(wire::NO_PICTURE)?;
+async fn file(
+    request: &HttpRequest,
+    directory: &Path,
+    path: PathBuf,
+    mime: &'static str,
+) -> Result<HttpResponse> {
+    let file = open_below(directory.to_owned(), path).await.ok_or(wire::NO_PICTURE)?;
     let mut response = file.disable_content_disposition().into_response(request);
     let headers = response.headers_mut();
     // By our list of extensions alone: whatever else the file may be is not for browsers to guess.
@@ -60,6 +68,15 @@ async fn file(request: &HttpRequest, path: &std::path::Path, mime: &'static str)
     let forever = HeaderValue::from_static("public, max-age=31536000, immutable");
     headers.insert(header::CACHE_CONTROL, forever);
     Ok(response)
+}
+
+/// Opens a file that is in a directory and not just linked from there. The directory itself may be a link.
+async fn open_below(directory: PathBuf, path: PathBuf) -> Option<NamedFile> {
+    let found = tokio::task::spawn_blocking(move || {
+        let (directory, path) = (directory.canonicalize().ok()?, directory.join(path).canonicalize().ok()?);
+        path.starts_with(directory).then_some(path)
+    });
+    open(found.await.ok()??).await
 }
 
 /// Opens what is a file.
