@@ -54,7 +54,8 @@ impl Process {
         Self::of(app, "realtime", port, settings).await
     }
 
-    async fn of(app: &TestApp, server: &str, port: u16, settings: &[(&str, &str)]) -> Self {
+    /// Either server, with settings besides.
+    pub async fn of(app: &TestApp, server: &str, port: u16, settings: &[(&str, &str)]) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_souk-under-test"))
             .arg(server)
             .env_clear()

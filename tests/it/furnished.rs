@@ -94,11 +94,11 @@ async fn withdrawal(app: &TestApp, bob: &Seller) -> String {
             let db = app.db.clone();
             Box::pin(async move {
                 let lines = vec![
-                    ledger::line(ledger::shop_account(shop), Money::from_minor(100_000_00)),
-                    ledger::line("cod", Money::from_minor(-100_000_00)),
+                    ledger::line(ledger::shop_account(shop), Money::from_minor(10_000_000)),
+                    ledger::line("cod", Money::from_minor(-10_000_000)),
                 ];
                 ledger::book(&db, session, format!("test:{shop}"), now, lines).await?;
-                ledger::credit(&db, session, shop, Money::from_minor(100_000_00), "Credited", now).await
+                ledger::credit(&db, session, shop, Money::from_minor(10_000_000), "Credited", now).await
             })
         })
         .await

@@ -346,6 +346,8 @@ async fn every_path_refuses_other_methods_in_json_and_get_answers_head() {
                 assert!(answer.body.is_empty());
             } else {
                 assert_eq!(answer.status, 405, "{method} {path}: {}", answer.text());
+                let allowed = answer.header("allow").unwrap_or_default();
+                assert!(allowed.split(", ").any(|one| one == operation.method), "{method} {path}: {allowed}");
             }
         }
     }

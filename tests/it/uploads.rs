@@ -20,7 +20,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::crash::Process;
+use crate::crash::{Process, free_port};
 
 const ATTACKERS: usize = 64;
 /// What the program may take more than before, in KB.
@@ -224,7 +224,7 @@ fn files_in(app: &TestApp) -> BTreeSet<String> {
 async fn sixty_four_attackers_are_refused_in_bounded_memory_while_others_are_served() {
     let app = TestApp::start().await;
     let ann = app.buyer("ann").await;
-    let process = Process::start(&app).await;
+    let process = Process::of(&app, "api", free_port(), &[("RATE_LIMITS", "off")]).await;
     let address = process.base.trim_start_matches("http://").to_owned();
     let client = reqwest::Client::new();
     // What is allocated once: pools, caches, the first pictures.

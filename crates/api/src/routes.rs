@@ -1,5 +1,7 @@
 //! The route table: every URL prefix and the folder that answers it. Misspellings are the wire's.
 
+use std::future::ready;
+
 use actix_web::{
     Handler, HttpResponse, Responder, ResponseError as _, Route as ActixRoute, guard,
     http::{Method, header::ALLOW},
@@ -161,12 +163,12 @@ pub(crate) fn mount(app: &mut web::ServiceConfig) {
             .into_iter()
             .map(|route| route.service)
             .fold(web::resource(path), actix_web::Resource::route)
-            .default_service(web::to(move |request| method_not_allowed(request, allowed.clone())));
+            .default_service(web::to(move |request| ready(method_not_allowed(&request, &allowed))));
         app.service(resource.wrap(from_fn(contain)));
     }
 }
 
-async fn method_not_allowed(request: actix_web::HttpRequest, allowed: String) -> HttpResponse {
+fn method_not_allowed(request: &actix_web::HttpRequest, allowed: &str) -> HttpResponse {
     let refusal = Refusal::new(
         actix_web::http::StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",
