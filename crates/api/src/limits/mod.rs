@@ -48,8 +48,8 @@ use crate::{
     error::{Error, Refusal, Result},
 };
 
-/// Longer for a counter, and it counts as out of reach.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// Longer for a counter, and it counts as out of reach: as long as the driver looks for a server.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// For so long a refusal is repeated from memory.
 const REMEMBERED_MILLIS: i64 = 1_000;
 /// So many refusals are remembered at most. Beyond it each costs a write, and nothing else changes.
