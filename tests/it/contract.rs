@@ -281,6 +281,7 @@ fn every_operation_says_who_may_call_it_and_security_says_the_same() {
         ("bare-any", vec![json!([nobody, user, seller, bearer])]),
         // Open to everybody; a page may still tell its owner more.
         ("anonymous", vec![json!([]), json!([nobody, seller, bearer])]),
+        ("gateway", vec![json!([])]),
     ]);
     for_each_operation(|place, operation| {
         let who = operation["x-access"].as_str().unwrap_or_else(|| panic!("{place} has no x-access"));
@@ -290,9 +291,21 @@ fn every_operation_says_who_may_call_it_and_security_says_the_same() {
         let logs_in = place.contains("login");
         assert_eq!(
             refused,
-            who != "anonymous" || logs_in,
+            !["anonymous", "gateway"].contains(&who) || logs_in,
             "{place}: {who}, and 401 is documented: {refused}"
         );
+        // Whoever is of a kind with many members may be a stranger to the thing.
+        let many = !["anonymous", "gateway", "admin", "bare-admin"].contains(&who);
+        let stranger = &operation["x-stranger"];
+        assert_eq!(many, !stranger.is_null(), "{place}: {who}, and a stranger gets {stranger}");
+        match stranger.as_u64() {
+            Some(status) => {
+                let documented = operation["responses"].get(status.to_string()).is_some();
+                assert!(documented && [403, 404].contains(&status), "{place}: {stranger} to strangers");
+            }
+            None if many => assert!(stranger == "own" || stranger == "served", "{place}: {stranger}"),
+            None => {}
+        }
     });
 }
 

@@ -1,5 +1,6 @@
 //! The black-box tests, one file a domain.
 
+mod access;
 mod admin;
 mod audit_log;
 mod balance;
@@ -43,10 +44,12 @@ mod messages;
 mod migrate;
 mod nodes;
 mod orders;
+mod origin;
 mod outage;
 mod payment_crash;
 mod payments_admin;
 mod paypal;
+mod privacy;
 mod products;
 mod realtime;
 mod reconcile;

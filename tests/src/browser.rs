@@ -11,7 +11,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::contract::Spec;
+use crate::{
+    contract::Spec,
+    privacy::{self, Asked},
+};
 
 /// A cookie as the server set it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -214,14 +217,26 @@ impl Call {
         if with_cookies && let Some(cookies) = browser.cookie_header() {
             request = request.header(COOKIE, cookies);
         }
-        let response =
-            request.send().await.unwrap_or_else(|error| panic!("{method} {path} has no answer: {error:?}"));
+        let (client, request) = request.build_split();
+        let request = request.unwrap_or_else(|error| panic!("{method} {path} is no request: {error:?}"));
+        let sent = request.headers().clone();
+        let response = client.execute(request).await;
+        let response = response.unwrap_or_else(|error| panic!("{method} {path} has no answer: {error:?}"));
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         if with_cookies {
             browser.store(&headers);
         }
         let body =
             response.bytes().await.unwrap_or_else(|error| panic!("{method} {path} breaks off: {error:?}"));
+        let (operation, promised) = Spec::load().promise(method.as_str(), &path);
+        let asked = Asked { operation, promised, callers: privacy::callers(&sent, &headers) };
+        if let Err(why) = privacy::scan(&asked, &body) {
+            if std::env::var_os("SOUK_SCAN").is_some() {
+                eprintln!("LEAK {why}");
+            } else {
+                panic!("{why}");
+            }
+        }
         if checked {
             let content_type = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
             let verdict = Spec::load().check(method.as_str(), &path, status, content_type, &body);

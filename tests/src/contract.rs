@@ -107,6 +107,18 @@ impl Spec {
         })
     }
 
+    /// The operation that such a request is for, by method and template, and what the document says of it. `Null` where
+    /// there is none.
+    pub fn promise(&self, method: &str, path: &str) -> (String, &Value) {
+        let asked = if method == "HEAD" { "GET" } else { method };
+        let Some(operation) = self.find(asked, path.split(['?', '#']).next().unwrap_or_default()) else {
+            return (format!("{method} {path}"), &Value::Null);
+        };
+        let template = &operation.template;
+        let promised = &self.document["paths"][template.as_str()][asked.to_ascii_lowercase()];
+        (format!("{asked} {template}"), promised)
+    }
+
     /// Validates a value against the schema at a JSON pointer into the document.
     pub fn validate(&self, pointer: &str, value: &Value) -> Result<(), String> {
         let validator = self.validator(pointer)?;

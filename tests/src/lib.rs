@@ -19,6 +19,7 @@ pub mod mongo;
 pub mod paypal;
 pub mod people;
 pub mod picture;
+pub mod privacy;
 pub mod redis;
 pub mod sockets;
 pub mod stand_in;

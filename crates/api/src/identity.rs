@@ -85,12 +85,19 @@ pub struct Caller {
     credential: bool,
     /// A call without a credential is accepted here on the routes where the client sends none.
     bare_accepted: bool,
+    /// A page of somebody else's has the browser ask.
+    foreign: bool,
 }
 
 impl Caller {
     /// The call carries no credential and the mode accepts that.
     pub const fn is_accepted_bare(&self) -> bool {
         !self.credential && self.bare_accepted
+    }
+
+    /// On a `GET` that changes something in the browser, which no foreign page may have it do.
+    pub fn asks_itself(&self) -> Result<()> {
+        if self.foreign { Err(FOREIGN_ORIGIN.into()) } else { Ok(()) }
     }
 
     /// On a route for development: may this call play with the sandbox? An administrator may, and whoever
@@ -344,15 +351,20 @@ pub async fn contain(
     Ok(ServiceResponse::new(http, actix_web::ResponseError::error_response(&failure)))
 }
 
-/// Middleware: refuses changes from foreign pages, resolves who is calling, and looks after the
+/// Middleware: refuses changes from foreign pages and takes what they read for nobody's, resolves who is calling, and looks after the
 /// session cookies.
 pub async fn identify(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, ActixError> {
     let app = app(&request);
-    if changes_something(request.method()) && !arrival(&request).origin_is_welcome(&app.config) {
-        return Ok(request.error_response(Error::from(FOREIGN_ORIGIN)));
+    if arrival(&request).is_of_a_foreign_page(&app.config) {
+        if changes_something(request.method()) {
+            return Ok(request.error_response(Error::from(FOREIGN_ORIGIN)));
+        }
+        // Cookies are neither believed nor, with the 401 that follows where something is private, ended.
+        request.extensions_mut().insert(Caller { foreign: true, ..Caller::default() });
+        return Ok(next.call(request).await?.map_into_boxed_body());
     }
     let credentials = credentials(&request);
     let identity = if credentials.any() {
@@ -374,6 +386,7 @@ pub async fn identify(
         admin: identity.admin,
         credential: credentials.any(),
         bare_accepted: arrival(&request).bare_is_accepted(&app.config),
+        foreign: false,
     });
     let mut response = next.call(request).await?.map_into_boxed_body();
     mend_cookies(&mut response, &app.config, &credentials, identity)?;
@@ -414,6 +427,7 @@ fn arrival(request: &ServiceRequest) -> Arrival<'_> {
     Arrival {
         host: text(header::HOST),
         origin: text(header::ORIGIN),
+        fetch_site: text(header::HeaderName::from_static("sec-fetch-site")),
         peer: request.peer_addr().map(|peer| peer.ip()),
         forwarded: FORWARDING_HEADERS.iter().any(|name| request.headers().contains_key(*name)),
     }

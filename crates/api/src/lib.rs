@@ -3,6 +3,7 @@
 mod body;
 mod error;
 mod extract;
+mod headers;
 mod idempotency;
 mod identity;
 mod limits;

@@ -24,7 +24,7 @@ use tokio::{net::TcpStream, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    audit_log, dead_letters,
+    audit_log, dead_letters, headers,
     identity::{conduct, identify},
     line::{Line, Lines, serving},
     outbox, payments, port, routes,
@@ -94,6 +94,7 @@ fn connections(
         .wrap(from_fn(conduct))
         .wrap(cors(Arc::clone(&config)))
         .wrap(from_fn(bodiless_preflights))
+        .wrap(from_fn(headers::harden))
         .wrap(from_fn(serving))
         .into_factory()
         .map_err(|error: actix_web::Error| error.as_response_error().error_response());

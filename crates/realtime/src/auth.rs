@@ -77,12 +77,12 @@ async fn read(app: &App, headers: &HeaderMap, peer: Option<SocketAddr>) -> mongo
     let arrival = Arrival {
         host: text(header::HOST),
         origin: text(header::ORIGIN),
+        fetch_site: text(HeaderName::from_static("sec-fetch-site")),
         peer: peer.map(|peer| peer.ip()),
         forwarded: FORWARDING_HEADERS.iter().any(|name| headers.contains_key(*name)),
     };
     let mut handshake = Handshake::default();
-    if !arrival.origin_is_welcome(&app.config) {
-        // A page of somebody else's: the visitor's cookies came along, the visitor did not ask.
+    if arrival.is_of_a_foreign_page(&app.config) {
         return Ok(handshake);
     }
     let bearer = text(header::AUTHORIZATION).and_then(|value| value.split_once(' '));

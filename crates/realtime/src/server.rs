@@ -7,9 +7,9 @@ use std::{
 
 use axum::{
     Router,
-    http::{HeaderValue, Method, StatusCode, header},
-    middleware::from_fn_with_state,
-    response::IntoResponse,
+    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    middleware::{from_fn_with_state, map_response},
+    response::{IntoResponse, Response},
     routing::get,
 };
 use shared::arrival::origin_is_listed;
@@ -118,6 +118,20 @@ fn routes(app: &Arc<App>, gate: Arc<Gate>) -> Router {
         .layer(from_fn_with_state(Arc::clone(app), auth::recognise))
         .layer(from_fn_with_state(gate, gate::admit))
         .layer(cors(app))
+        .layer(map_response(harden))
+}
+
+/// What an answer over plain HTTP tells the browser: nothing here is kept, guessed at or embedded.
+async fn harden(mut response: Response) -> Response {
+    for (name, value) in [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
 }
 
 impl Server {

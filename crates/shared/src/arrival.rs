@@ -16,6 +16,8 @@ pub struct Arrival<'a> {
     pub host: Option<&'a str>,
     /// The `Origin` that a browser named. One that is not text counts as a foreign one: pass `""`.
     pub origin: Option<&'a str>,
+    /// `Sec-Fetch-Site`: what a browser says about the page that asks. Older ones and programs say nothing.
+    pub fetch_site: Option<&'a str>,
     /// The other end of the connection.
     pub peer: Option<IpAddr>,
     /// It carries one of the [`FORWARDING_HEADERS`].
@@ -39,6 +41,15 @@ impl Arrival<'_> {
         // Or the page came from this very address, and the address is a name of ours.
         origin_is_listed(origin, config)
             || (self.host.is_some_and(|host| host == authority(origin)) && self.host_is_ours(config))
+    }
+
+    /// Whether a page of somebody else's has the visitor's browser ask. Such a call is nobody's: cookies came along, but
+    /// the visitor did not ask. Frames, pictures, scripts and links name no origin, hence the second rule.
+    pub fn is_of_a_foreign_page(&self, config: &Config) -> bool {
+        match self.origin {
+            Some(_) => !self.origin_is_welcome(config),
+            None => matches!(self.fetch_site, Some("cross-site" | "same-site")),
+        }
     }
 
     /// Whether it is accepted without a credential where the client sends none.
@@ -152,6 +163,7 @@ mod tests {
         let local = Arrival {
             host: Some("localhost:4000"),
             origin: None,
+            fetch_site: None,
             peer: Some("::ffff:127.0.0.1".parse().unwrap()),
             forwarded: false,
         };
@@ -195,6 +207,19 @@ mod tests {
             (Some(""), false),
         ] {
             assert_eq!(from(origin).origin_is_welcome(&config), welcome, "{origin:?}");
+        }
+        let by = |origin, fetch_site| Arrival { fetch_site, ..from(origin) };
+        for (origin, site, foreign) in [
+            (None, None, false),
+            (None, Some("none"), false),
+            (None, Some("same-origin"), false),
+            (None, Some("same-site"), true),
+            (None, Some("cross-site"), true),
+            (Some("http://localhost:5173"), Some("same-site"), false),
+            (Some("http://evil.example"), None, true),
+            (Some("null"), Some("same-origin"), true),
+        ] {
+            assert_eq!(by(origin, site).is_of_a_foreign_page(&config), foreign, "{origin:?} {site:?}");
         }
     }
 }

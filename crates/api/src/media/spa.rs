@@ -50,7 +50,9 @@ fn answer(request: &HttpRequest, file: NamedFile, forever: bool) -> HttpResponse
     let caching = if forever { "public, max-age=31536000, immutable" } else { "no-cache" };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    for (name, value) in crate::headers::of_the_client() {
+        headers.insert(name, value);
+    }
     response
 }
 

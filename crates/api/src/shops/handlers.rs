@@ -100,9 +100,10 @@ pub(super) async fn balance(Seller(shop): Seller, query: Query, state: State) ->
 }
 
 /// `GET /api/shop/logout-seller`: succeeds whoever calls, also with a session that is none.
-pub(super) async fn log_out(state: State) -> HttpResponse {
-    with_cookies(HttpResponse::Ok(), ended_cookies(&state.config, Kind::Seller))
-        .json(wire::LoggedOut { message: wire::LOGGED_OUT })
+pub(super) async fn log_out(caller: Caller, state: State) -> Result<HttpResponse> {
+    caller.asks_itself()?;
+    Ok(with_cookies(HttpResponse::Ok(), ended_cookies(&state.config, Kind::Seller))
+        .json(wire::LoggedOut { message: wire::LOGGED_OUT }))
 }
 
 /// `PUT /api/shop/logout-everywhere`

@@ -85,9 +85,10 @@ pub(super) async fn own(buyer: Buyer, state: State) -> Result<HttpResponse> {
 }
 
 /// `GET /api/user/logout`: succeeds whoever calls, also with a session that is none.
-pub(super) async fn log_out(state: State) -> HttpResponse {
-    with_cookies(HttpResponse::Ok(), ended_cookies(&state.config, Kind::User))
-        .json(account_wire::Done::saying(wire::LOGGED_OUT))
+pub(super) async fn log_out(caller: Caller, state: State) -> Result<HttpResponse> {
+    caller.asks_itself()?;
+    Ok(with_cookies(HttpResponse::Ok(), ended_cookies(&state.config, Kind::User))
+        .json(account_wire::Done::saying(wire::LOGGED_OUT)))
 }
 
 /// `PUT /api/user/logout-everywhere`
