@@ -206,7 +206,7 @@ async function attack(origin, isolated) {
     await page.setContent('<iframe sandbox="allow-scripts allow-forms" srcdoc="<body>evil</body>"></iframe>');
   }
   const place = isolated ? page.frames()[1] : page;
-  await place.waitForSelector('body');
+  await place.waitForSelector('body', { state: 'attached' });
   const where = isolated ? `a sandboxed frame of ${origin}` : origin;
   const before = await session(context);
 

@@ -102,7 +102,7 @@ const SHARED: [Shared; 6] = [
     Shared {
         operation: "",
         below: "seller",
-        fields: &["withdrawMethod"],
+        fields: &["withdrawMethod", "bankAccountNumber", "bankSwiftCode", "bankHolderName", "bankAddress"],
         to: To::Admins,
         because: "an administrator sends a withdrawal to that account",
     },

@@ -160,6 +160,19 @@ impl FromRequest for Caller {
     }
 }
 
+/// The credentials that came with the request, for whoever ends what they stand for. Of a foreign page there are none.
+#[derive(Clone, Default)]
+pub struct Presented(pub Credentials);
+
+impl FromRequest for Presented {
+    type Error = Error;
+    type Future = std::future::Ready<Result<Self>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        std::future::ready(Ok(request.extensions().get::<Self>().cloned().unwrap_or_default()))
+    }
+}
+
 /// A logged-in user; 401 without one.
 #[derive(Clone, Copy, Debug)]
 pub struct Buyer(pub Id<User>);
@@ -367,6 +380,7 @@ pub async fn identify(
         return Ok(next.call(request).await?.map_into_boxed_body());
     }
     let credentials = credentials(&request);
+    request.extensions_mut().insert(Presented(credentials.clone()));
     let identity = if credentials.any() {
         let asked = resolve(&app.accounts, &app.sessions, &credentials, app.clock.now());
         match tokio::time::timeout(app.config.request_limits.answer, asked).await {

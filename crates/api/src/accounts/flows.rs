@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actix_web::{HttpResponse, HttpResponseBuilder, cookie::Cookie};
 use anyhow::Context as _;
 use shared::{
-    auth::{MAX_PASSWORD_BYTES, digest, one_time_token},
+    auth::{Credentials, Kind, MAX_PASSWORD_BYTES, digest, one_time_token},
     clock::{Timestamp, plus},
     db::{AsDriverError as _, duplicate_key},
     id::Id,
@@ -270,6 +270,23 @@ pub(crate) async fn change_password<A: Account>(
     let changed = changed.ok_or(wire::WRONG_OLD_PASSWORD)?;
     app.audit_log.note(Event::done(Action::ChangePassword, audit_log::account(A::KIND, id)));
     Ok(changed)
+}
+
+/// Ends the sessions that a request has presented, wherever else they may have been copied to.
+pub(crate) async fn end_session<A: Account>(app: &App, presented: &Credentials) -> Result<()> {
+    let in_cookies = match A::KIND {
+        Kind::User => [presented.user.as_deref(), presented.legacy()],
+        Kind::Seller => [presented.seller.as_deref(), None],
+    };
+    for token in in_cookies.into_iter().chain([presented.bearer.as_deref()]).flatten() {
+        let Ok(claims) = app.sessions.read(token, app.clock.now()) else { continue };
+        if claims.kind.is_none_or(|kind| kind == A::KIND)
+            && let Ok(id) = claims.id.parse()
+        {
+            store::end_session::<A>(&app.db, id, &claims.session()).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Ends every session.

@@ -8,8 +8,8 @@ pub(crate) mod store;
 pub(crate) mod wire;
 
 pub(crate) use flows::{
-    Activated, SignUp, activate, ask_for_reset, change_password, end_sessions, is_password_of, log_in,
-    open_session, replace_avatar, reset_password, sign_up, with_cookies,
+    Activated, SignUp, activate, ask_for_reset, change_password, end_session, end_sessions, is_password_of,
+    log_in, open_session, replace_avatar, reset_password, sign_up, with_cookies,
 };
 
 use serde::{Serialize, de::DeserializeOwned};

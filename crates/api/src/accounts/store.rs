@@ -170,6 +170,14 @@ pub(crate) async fn end_sessions<A: Account>(db: &Db, id: Id<A>) -> mongodb::err
     db.of::<A>().update_one(doc! { "_id": id }, doc! { "$inc": { "ver": 1_i64 } }).await.map(drop)
 }
 
+/// Ends one session of an account. Those that were ended long ago have expired meanwhile.
+pub(crate) async fn end_session<A: Account>(db: &Db, id: Id<A>, session: &str) -> mongodb::error::Result<()> {
+    let kept = doc! { "$each": [session], "$slice": -200 };
+    // Asking again adds nothing, or one session could push the others out.
+    let open = doc! { "_id": id, "endedSessions": { "$ne": session } };
+    db.of::<A>().update_one(open, doc! { "$push": { "endedSessions": kept } }).await.map(drop)
+}
+
 /// Notes the link that was mailed to an account; an older one stops working.
 pub(crate) async fn note_reset_in<A: Account>(
     db: &Db,

@@ -12,7 +12,7 @@ use crate::{
     error::{Error, Result},
     extract::{AnyPathId, Json, PathId, Query},
     idempotency::Key,
-    identity::{Caller, Seller, ended_cookies},
+    identity::{Caller, Presented, Seller, ended_cookies},
     limits::ClientAddress,
     media::{Form, FormLimits},
     state::{App, State},
@@ -100,8 +100,9 @@ pub(super) async fn balance(Seller(shop): Seller, query: Query, state: State) ->
 }
 
 /// `GET /api/shop/logout-seller`: succeeds whoever calls, also with a session that is none.
-pub(super) async fn log_out(caller: Caller, state: State) -> Result<HttpResponse> {
+pub(super) async fn log_out(caller: Caller, presented: Presented, state: State) -> Result<HttpResponse> {
     caller.asks_itself()?;
+    accounts::end_session::<Shop>(&state, &presented.0).await?;
     Ok(with_cookies(HttpResponse::Ok(), ended_cookies(&state.config, Kind::Seller))
         .json(wire::LoggedOut { message: wire::LOGGED_OUT }))
 }

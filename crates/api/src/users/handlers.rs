@@ -13,7 +13,7 @@ use crate::{
     error::{Error, Result},
     extract::{AnyPathId, Json, PathId},
     idempotency::Key,
-    identity::{Buyer, Caller, ended_cookies},
+    identity::{Buyer, Caller, Presented, ended_cookies},
     limits::ClientAddress,
     media::{Form, FormLimits},
     shops,
@@ -85,8 +85,9 @@ pub(super) async fn own(buyer: Buyer, state: State) -> Result<HttpResponse> {
 }
 
 /// `GET /api/user/logout`: succeeds whoever calls, also with a session that is none.
-pub(super) async fn log_out(caller: Caller, state: State) -> Result<HttpResponse> {
+pub(super) async fn log_out(caller: Caller, presented: Presented, state: State) -> Result<HttpResponse> {
     caller.asks_itself()?;
+    accounts::end_session::<User>(&state, &presented.0).await?;
     Ok(with_cookies(HttpResponse::Ok(), ended_cookies(&state.config, Kind::User))
         .json(account_wire::Done::saying(wire::LOGGED_OUT)))
 }

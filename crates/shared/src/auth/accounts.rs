@@ -25,6 +25,9 @@ pub(super) struct Account {
     pub blocked: bool,
     #[serde(default, deserialize_with = "lenient::text")]
     pub role: String,
+    /// What was logged out of and would not have expired yet.
+    #[serde(default, rename = "endedSessions", deserialize_with = "lenient::list")]
+    pub ended: Vec<String>,
 }
 
 /// Looks accounts up, each as it is at that moment: nothing is kept.
@@ -113,7 +116,7 @@ impl Accounts {
             [id] => doc! { "_id": *id },
             ids => doc! { "_id": { "$in": ids } },
         };
-        let fields = doc! { "ver": 1, "blocked": 1, "role": 1 };
+        let fields = doc! { "ver": 1, "blocked": 1, "role": 1, "endedSessions": 1 };
         let found = self.db.raw::<Account>(collection).find(filter).projection(fields).await?;
         found.map_ok(|account| (account.id, account)).try_collect().await
     }

@@ -106,7 +106,8 @@ async fn look_up(
         return Ok(true);
     }
     let Some(account) = accounts.find(kind, id).await? else { return Ok(false) };
-    if account.blocked || account.version != claims.ver.unwrap_or(0) {
+    let ended = account.ended.contains(&claims.session());
+    if account.blocked || ended || account.version != claims.ver.unwrap_or(0) {
         return Ok(false);
     }
     match kind {

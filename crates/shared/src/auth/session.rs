@@ -36,6 +36,16 @@ pub struct Claims {
     /// The account's session version when it was issued; missing (0) in old tokens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ver: Option<i64>,
+    /// Tells apart sessions that begin in the same second; missing in old tokens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jti: Option<String>,
+}
+
+impl Claims {
+    /// Under which a session that was logged out of is remembered with its account.
+    pub fn session(&self) -> String {
+        self.jti.clone().unwrap_or_else(|| format!("{}-{}", self.iat, self.exp))
+    }
 }
 
 /// Why a token is not accepted.
@@ -84,7 +94,10 @@ impl Sessions {
     /// A token for an account at its current session version.
     pub fn issue(&self, kind: Kind, id: &str, version: i64, now: Timestamp) -> anyhow::Result<String> {
         let iat = now.timestamp_millis().div_euclid(1000);
+        let mut jti = super::one_time_token()?;
+        jti.truncate(16);
         let claims = Claims {
+            jti: Some(jti),
             id: id.to_owned(),
             iat,
             exp: iat.saturating_add(self.ttl_seconds),
