@@ -364,8 +364,8 @@ pub async fn contain(
     Ok(ServiceResponse::new(http, actix_web::ResponseError::error_response(&failure)))
 }
 
-/// Middleware: refuses changes from foreign pages and takes what they read for nobody's, resolves who is calling, and looks after the
-/// session cookies.
+/// Middleware: refuses changes from foreign pages and takes what they read for nobody's, resolves who is
+/// calling, and looks after the session cookies.
 pub async fn identify(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,

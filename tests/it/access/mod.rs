@@ -175,7 +175,10 @@ impl Operation {
             // Only a signature counts, and nobody here has one.
             _ if self.access == "gateway" => Outcome::Refused(400),
             Caller::Owner { .. } => Outcome::Served,
-            Caller::Anonymous if self.is_bare() && bare_is_accepted => Outcome::Served,
+            // A scheme that is none of ours may be a proxy's, and says nothing to us.
+            Caller::Anonymous | Caller::Bad(Bad::OtherScheme, _) if self.is_bare() && bare_is_accepted => {
+                Outcome::Served
+            }
             Caller::Anonymous | Caller::Bad(..) => Outcome::Refused(401),
             Caller::Admin if self.is_for_admins() => Outcome::Served,
             _ if self.is_for_admins() => Outcome::Refused(403),
@@ -467,7 +470,7 @@ async fn play(mode: &str, callers: &[Caller], plays: impl Fn(&Operation) -> bool
             }
             for (caller, wanted) in served.into_iter().filter(|(caller, _)| caller != owner) {
                 // What is open to everybody looks at no credential; a few show that.
-                if matches!(caller, Caller::Bad(bad, _) if ![Bad::Forged, Bad::Junk, Bad::Removed].contains(&bad))
+                if matches!(caller, Caller::Bad(bad, _) if ![Bad::Forged, Bad::Junk, Bad::Revoked, Bad::OtherScheme].contains(&bad))
                 {
                     continue;
                 }

@@ -487,6 +487,7 @@ impl World {
             | "DELETE /api/shop/delete-withdraw-method"
             | "GET /api/product/get-all-products"
             | "GET /api/event/get-all-events-shop"
+            | "GET /api/admin/audit-log"
             | "GET /api/stripe/stripeApiKey"
             | "GET /api/paypal/clientId"
             | "GET /ping"
