@@ -80,7 +80,7 @@ impl Furnished {
             "user" | "bare-user" | "bare-any" | "buyer-or-seller" => Some(&self.ann.token),
             "seller" | "bare-seller" => Some(&self.bob.token),
             "admin" | "bare-admin" => Some(&self.root.token),
-            "anonymous" => None,
+            "anonymous" | "gateway" => None,
             other => panic!("who is {other}?"),
         }
     }
