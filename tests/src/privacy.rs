@@ -66,7 +66,7 @@ enum To {
     Bare,
 }
 
-const SHARED: [Shared; 6] = [
+const SHARED: [Shared; 7] = [
     Shared {
         operation: "GET /api/shop/get-shop-info/{id}",
         below: "",
@@ -101,6 +101,13 @@ const SHARED: [Shared; 6] = [
         fields: &["phoneNumber", "address"],
         to: To::Everybody,
         because: "a listing says who sells it, as the shop's public page does",
+    },
+    Shared {
+        operation: "GET /api/admin/audit-log",
+        below: "entries",
+        fields: &["address"],
+        to: To::Admins,
+        because: "an administrator sees from which network address something was tried",
     },
     Shared {
         operation: "",
