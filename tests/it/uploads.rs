@@ -275,7 +275,9 @@ async fn sixty_four_attackers_are_refused_in_bounded_memory_while_others_are_ser
     let peak = kilobytes(process.pid(), "VmHWM");
     println!("{before} KB before, {peak} KB at most, {} others served", served.load(Ordering::Relaxed));
     assert!(peak.saturating_sub(before) < MAX_GROWTH, "from {before} KB to {peak} KB");
-    assert_eq!(files_in(&app), kept, "something was left behind");
+    // Avatars that others have replaced are still being deleted.
+    let left: Vec<String> = files_in(&app).difference(&kept).cloned().collect();
+    assert!(left.is_empty(), "left behind: {left:?}");
 }
 
 #[tokio::test]
