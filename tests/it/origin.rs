@@ -188,7 +188,7 @@ async fn every_answer_tells_the_browser_to_be_careful() {
     let app = TestApp::start().await;
     let page = app.browser().on(CLIENT);
     for (method, template) in Spec::load().operations() {
-        let path = template.replace('{', "").replace('}', "");
+        let path = template.replace(['{', '}'], "");
         let answer = page.call(method, &path).bare().unchecked().await;
         is_hardened(&answer, false);
         let preflight = page.call("OPTIONS", &path).header("access-control-request-method", method);
