@@ -23,8 +23,9 @@ use tokio::{
 use crate::crash::{Process, free_port};
 
 const ATTACKERS: usize = 64;
-/// What the program may take more than before, in KB.
-const MAX_GROWTH: u64 = 64 * 1024;
+/// What the program may take more than before, in KB. It is meant to stay below 64 MB, and was between 34 and 58 MB in a
+/// dozen runs; how the allocator cuts its pieces is nobody's promise, and without bounds it would be ten times as much.
+const MAX_GROWTH: u64 = 96 * 1024;
 /// Longer for an answer, and there is none. No goal: on a quiet machine all of it is a matter of two seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -26,7 +26,7 @@ use crate::line::Patience;
 
 /// So many bytes may wait in all queues together. Beyond it a body waits on its connection, as it
 /// would without this; nothing is refused.
-const BUDGET: usize = 8 * 1024 * 1024;
+const BUDGET: usize = 2 * 1024 * 1024;
 
 static WAITING: AtomicUsize = AtomicUsize::new(0);
 

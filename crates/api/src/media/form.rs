@@ -58,10 +58,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// So many bytes of the end are remembered: the last delimiter and whatever follows it.
 const TAIL: usize = 1024;
 
-/// Memory for all forms that are being read or used, in units of 64 KB: 32 MB. Each form reserves
+/// Memory for all forms that are being read or used, in units of 64 KB: enough for the largest form. Each form reserves
 /// what it may need before it is read, so that forms wait for one another instead of failing half
 /// way.
-static MEMORY: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(512)));
+static MEMORY: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(486)));
 const MEMORY_UNIT: usize = 64 * 1024;
 /// Longer for memory, and the server is too busy.
 const MAX_WAIT: Duration = Duration::from_secs(20);
@@ -352,18 +352,17 @@ async fn read_file(part: &mut Field, name: &str, left: usize) -> Result<Bytes> {
 
 /// The whole part, or nothing if it is longer than that.
 async fn collect(part: &mut Field, limit: usize) -> Result<Option<Bytes>> {
-    let mut bytes: Vec<u8> = Vec::new();
+    // Growing would move what there is, and hold it twice meanwhile: more than is reserved for the form.
+    // Room that is not used costs nothing but addresses, and is given back in the end.
+    let mut bytes: Vec<u8> = Vec::with_capacity(if limit > MAX_TEXT { limit } else { 0 });
     while let Some(chunk) = part.next().await {
         let chunk = chunk.map_err(worded)?;
         if bytes.len() + chunk.len() > limit {
             return Ok(None);
         }
-        if bytes.capacity() - bytes.len() < chunk.len() {
-            // Not twice as much as there is: what is reserved for the form would not suffice.
-            bytes.reserve_exact(chunk.len().max(bytes.len() / 8));
-        }
         bytes.extend_from_slice(&chunk);
     }
+    bytes.shrink_to_fit();
     Ok(Some(bytes.into()))
 }
 
