@@ -1,7 +1,7 @@
 //! Scans every answer that a test sees for what is private: secrets of anybody, and details of anybody but the caller.
 //!
 //! `openapi.yaml` says which fields an answer has. Whose they are it cannot say; that is told here by where they stand:
-//! a detail belongs to the nearest object around it that has an `_id`. It may be the caller's own, or [`SHARED`] says
+//! a detail belongs to the nearest object around it that has an `_id`. It may be the caller's own, or `SHARED` says
 //! why somebody else sees it.
 
 use reqwest::header::{AUTHORIZATION, COOKIE, HeaderMap, SET_COOKIE};
