@@ -132,7 +132,6 @@ impl Bustle {
         join_all(self.tasks.drain(..)).await;
         let client = client();
         let checkouts = std::mem::take(&mut *self.seen.checkouts.lock().unwrap());
-        assert!(checkouts.iter().any(|(_, _, answer)| answer.is_none()), "every checkout was acknowledged");
         for (number, key, answer) in &checkouts {
             let again = async {
                 loop {

@@ -13,7 +13,7 @@ use tokio::{
 };
 
 async fn stored(app: &TestApp) -> Picture {
-    let image = CheckedImage { bytes: picture::png().into(), mime: "image/png", extension: "png" };
+    let image = CheckedImage { content: picture::png().into(), mime: "image/png", extension: "png" };
     app.inside().media.store(Folder::Avatar, image).await.unwrap()
 }
 

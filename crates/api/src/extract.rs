@@ -15,11 +15,13 @@ use tokio::time::timeout;
 
 use crate::{
     error::{Error, Refusal, Result},
+    limits::ClientAddress,
     named::Named,
+    spool::Spool,
 };
 
 /// The largest JSON body: carts carry whole products with their reviews.
-pub const JSON_LIMIT: usize = 2 * 1024 * 1024;
+pub const JSON_LIMIT: u64 = 2 * 1024 * 1024;
 
 /// Longer without a byte of a body, and the client is taken for gone.
 pub(crate) const MAX_SILENCE: Duration = Duration::from_secs(30);
@@ -64,18 +66,18 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (is_json, is_too_large) = (is_json(request), announces_too_much(request));
+        let spool = Spool::begin(ClientAddress::behind(request));
         let payload = payload.take();
         Box::pin(async move {
             if is_too_large {
                 return Err(TOO_LARGE.into());
             }
-            let mut body = timeout(MAX_TIME, collect(payload, MAX_SILENCE)).await.or(Err(CUT_OFF))??;
-            if body.is_empty() {
-                body.extend_from_slice(b"{}");
-            } else if !is_json {
-                return Err(NOT_JSON.into());
+            let body = timeout(MAX_TIME, collect(payload, spool?, MAX_SILENCE)).await.or(Err(CUT_OFF))??;
+            match body.as_ref() {
+                b"" => parse_json(b"{}").map(Self),
+                _ if !is_json => Err(NOT_JSON.into()),
+                json => parse_json(json).map(Self),
             }
-            parse_json(&body).map(Self)
         })
     }
 }
@@ -89,6 +91,7 @@ impl FromRequest for Raw {
 
     fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
         let (is_json, is_too_large) = (is_json(request), announces_too_much(request));
+        let spool = Spool::begin(ClientAddress::behind(request));
         let payload = payload.take();
         Box::pin(async move {
             if !is_json {
@@ -97,8 +100,7 @@ impl FromRequest for Raw {
             if is_too_large {
                 return Err(TOO_LARGE.into());
             }
-            let body = timeout(MAX_TIME, collect(payload, MAX_SILENCE)).await.or(Err(CUT_OFF))??;
-            Ok(Self(body.freeze()))
+            timeout(MAX_TIME, collect(payload, spool?, MAX_SILENCE)).await.or(Err(CUT_OFF))?.map(Self)
         })
     }
 }
@@ -106,21 +108,20 @@ impl FromRequest for Raw {
 /// Whether the request says that its body is too large: then nobody waits for it.
 fn announces_too_much(request: &HttpRequest) -> bool {
     let length = request.headers().get(header::CONTENT_LENGTH);
-    let length = length.and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     length.is_some_and(|length| length > JSON_LIMIT)
 }
 
 /// The whole body, from a client that keeps sending.
-async fn collect(mut payload: Payload, silence: Duration) -> Result<web::BytesMut> {
-    let mut body = web::BytesMut::new();
+async fn collect(mut payload: Payload, mut spool: Spool, silence: Duration) -> Result<web::Bytes> {
     while let Some(chunk) = timeout(silence, payload.next()).await.or(Err(CUT_OFF))? {
         let chunk = chunk.or(Err(CUT_OFF))?;
-        if body.len() + chunk.len() > JSON_LIMIT {
+        if spool.len().saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX)) > JSON_LIMIT {
             return Err(TOO_LARGE.into());
         }
-        body.extend_from_slice(&chunk);
+        spool.push(&chunk).await?;
     }
-    Ok(body)
+    spool.end().await?.read().await
 }
 
 /// Whether the request says that its body is JSON.
@@ -244,7 +245,11 @@ mod tests {
     async fn a_body_that_stops_coming_is_given_up() {
         let begun = stream::iter([Ok(web::Bytes::from_static(b"{"))]);
         let payload = Payload::Stream { payload: begun.chain(stream::pending()).boxed_local() };
-        let given_up = timeout(Duration::from_secs(20), collect(payload, Duration::from_millis(10))).await;
+        let given_up = timeout(
+            Duration::from_secs(20),
+            collect(payload, Spool::begin(None).unwrap(), Duration::from_millis(10)),
+        )
+        .await;
         let refused = given_up.expect("the body is waited for").unwrap_err();
         assert!(matches!(refused, Error::Refused(refusal) if refusal.code() == CUT_OFF.code()));
     }

@@ -8,6 +8,7 @@
 
 use std::{
     fmt::{Debug, Display},
+    io,
     sync::Arc,
     time::Duration,
 };
@@ -17,7 +18,7 @@ use bson::doc;
 use mongodb::{ClientSession, Collection};
 use serde::Serialize;
 use shared::{
-    auth::{Hasher, content_digest, digest, one_time_token},
+    auth::{Hasher, digest, one_time_token, read_digest},
     clock::{Timestamp, plus},
     db::{Db, TxFuture},
     model::RememberedAnswer,
@@ -87,12 +88,14 @@ impl Key {
         if pictures.is_empty() || !self.is_given() {
             return Ok(Vec::new());
         }
-        let pictures: Vec<_> = pictures.iter().map(|picture| picture.bytes.clone()).collect();
+        let pictures: Vec<_> = pictures.iter().map(|picture| picture.content.reader()).collect();
         // Up to 30 MB: too long to keep other requests waiting.
         let digests = tokio::task::spawn_blocking(move || {
-            pictures.iter().map(|picture| content_digest(picture)).collect()
+            pictures.into_iter().map(read_digest).collect::<io::Result<_>>()
         });
-        digests.await.map_err(|lost| Error::Unexpected(lost.into()))
+        let digests = digests.await.map_err(|lost| Error::Unexpected(lost.into()))?;
+        digests
+            .map_err(|cause| Error::Unexpected(anyhow::Error::new(cause).context("reading back a picture")))
     }
 
     /// What a password means. It is hashed as slowly as for keeping it: somebody who reads the

@@ -14,6 +14,7 @@ mod operation;
 mod outbox;
 mod port;
 mod server;
+mod spool;
 mod state;
 mod watch;
 mod worker;

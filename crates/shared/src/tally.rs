@@ -45,6 +45,12 @@ impl Tally {
     /// Takes a place until it is dropped. Without an address it counts in all only.
     pub fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Result<Place, Full> {
         let address = address.map(household);
+        self.count(address)?;
+        Ok(Place { tally: Arc::clone(self), address, width: 1 })
+    }
+
+    /// Counts one more, of a household.
+    fn count(&self, address: Option<IpAddr>) -> Result<(), Full> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         if open.all >= self.most {
             return Err(Full::All);
@@ -57,8 +63,7 @@ impl Tally {
             *of_one += 1;
         }
         open.all += 1;
-        drop(open);
-        Ok(Place { tally: Arc::clone(self), address })
+        Ok(())
     }
 }
 
@@ -67,16 +72,27 @@ impl Tally {
 pub struct Place {
     tally: Arc<Tally>,
     address: Option<IpAddr>,
+    /// For how many it counts.
+    width: usize,
+}
+
+impl Place {
+    /// Takes the place of one more.
+    pub fn widen(&mut self) -> Result<(), Full> {
+        self.tally.count(self.address)?;
+        self.width += 1;
+        Ok(())
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut open = self.tally.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.all = open.all.saturating_sub(1);
+        open.all = open.all.saturating_sub(self.width);
         if let Some(address) = self.address
             && let Some(of_one) = open.of.get_mut(&address)
         {
-            *of_one = of_one.saturating_sub(1);
+            *of_one = of_one.saturating_sub(self.width);
             if *of_one == 0 {
                 open.of.remove(&address);
             }
@@ -105,6 +121,23 @@ mod tests {
         drop(first);
         let _fourth = tally.take(at("10.0.0.1")).unwrap();
         assert_eq!(tally.take(at("10.0.0.1")).unwrap_err(), Full::Address);
+    }
+
+    #[test]
+    fn a_place_may_count_for_several() {
+        let tally = Tally::new(4, 3);
+        let mut wide = tally.take(at("10.0.0.1")).unwrap();
+        wide.widen().unwrap();
+        wide.widen().unwrap();
+        assert_eq!(wide.widen(), Err(Full::Address));
+        let mut other = tally.take(at("10.0.0.2")).unwrap();
+        assert_eq!(other.widen(), Err(Full::All));
+        drop(wide);
+        assert_eq!(tally.open(), 1, "what was refused does not count");
+        other.widen().unwrap();
+        drop(other);
+        assert_eq!(tally.open(), 0);
+        assert!(tally.open.lock().unwrap().of.is_empty());
     }
 
     #[test]

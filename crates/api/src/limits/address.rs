@@ -31,6 +31,13 @@ impl ClientAddress {
         }
         Self(household(caller(peer, forwarded.into_iter(), config).unwrap_or(peer)))
     }
+
+    /// The address behind a request that has come to a handler.
+    pub(crate) fn behind(request: &HttpRequest) -> Option<IpAddr> {
+        let peer = request.peer_addr().map(|peer| peer.ip());
+        let app = request.app_data::<web::Data<App>>();
+        app.map(|app| Self::of(peer, request.headers(), &app.config).0).or(peer)
+    }
 }
 
 /// Somebody in front of us that is not listed makes one address of everybody.

@@ -66,8 +66,9 @@ impl Cloudinary {
     }
 
     async fn upload(&self, folder: Folder, image: CheckedImage) -> anyhow::Result<Picture> {
-        let length = u64::try_from(image.bytes.len())?;
-        let file = multipart::Part::stream_with_length(image.bytes, length)
+        let length = image.content.len();
+        let body = reqwest::Body::wrap_stream(image.content.stream());
+        let file = multipart::Part::stream_with_length(body, length)
             .file_name(format!("picture.{}", image.extension))
             .mime_str(image.mime)?;
         let form = self
@@ -170,8 +171,8 @@ mod tests {
     }
 
     fn image() -> CheckedImage {
-        let bytes = bytes::Bytes::from_static(b"\x89PNG\r\n--picture--");
-        CheckedImage { bytes, mime: "image/png", extension: "png" }
+        let bytes = b"\x89PNG\r\n--picture--".to_vec();
+        CheckedImage { content: bytes.into(), mime: "image/png", extension: "png" }
     }
 
     async fn answering(action: &str, status: u16, body: serde_json::Value) -> MockServer {

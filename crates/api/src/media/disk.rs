@@ -2,7 +2,7 @@
 
 use std::{
     future::Future,
-    io::ErrorKind,
+    io::{self, ErrorKind},
     path::PathBuf,
     pin::Pin,
     time::{Duration, UNIX_EPOCH},
@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 use shared::{clock::Timestamp, model::Picture};
-use tokio::{fs, io::AsyncWriteExt as _};
+use tokio::{fs, task::spawn_blocking};
 
 use super::{CheckedImage, Folder, Media, random_name};
 
@@ -55,10 +55,13 @@ impl Disk {
         // Written aside and renamed: whoever sees the file sees all of it, also after a crash.
         let aside = directory.join(format!(".{file_name}.part"));
         let written = async {
-            let mut file = fs::File::create_new(&aside).await?;
-            file.write_all(&image.bytes).await?;
-            file.sync_all().await?;
-            drop(file);
+            let (mut content, path) = (image.content.reader(), aside.clone());
+            let copying = spawn_blocking(move || {
+                let mut file = std::fs::File::create_new(path)?;
+                io::copy(&mut content, &mut file)?;
+                file.sync_all()
+            });
+            copying.await??;
             fs::rename(&aside, directory.join(&file_name)).await?;
             fs::File::open(&directory).await?.sync_all().await
         }

@@ -1,4 +1,4 @@
-//! Multipart forms: files first, then text fields, read in one pass into bounded memory.
+//! Multipart forms: files first, then text fields, read in one pass into a [`Spool`].
 //!
 //! Nothing is written anywhere before the whole form has been read and found good, so a body that is
 //! cut off, as the client's page reload may do, has no effect.
@@ -6,9 +6,10 @@
 use std::{
     cell::RefCell,
     collections::HashMap,
+    io::{self, BufReader, Read as _},
+    ops::Range,
     pin::Pin,
     rc::Rc,
-    sync::{Arc, LazyLock},
     task::{Context, Poll},
     time::Duration,
 };
@@ -23,7 +24,8 @@ use actix_web::{
 use futures_util::{Stream, StreamExt as _};
 use image::{ImageFormat, ImageReader};
 use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::Semaphore,
+    task::spawn_blocking,
     time::{Instant, timeout, timeout_at},
 };
 
@@ -31,16 +33,18 @@ use super::{CheckedImage, wire};
 use crate::{
     error::{Error, Result},
     extract::{MAX_SILENCE, MAX_TIME, meant},
+    limits::ClientAddress,
+    spool::{Spool, Spooled},
 };
 
 /// The largest picture.
-const MAX_FILE: usize = 10 * 1024 * 1024;
+const MAX_FILE: u64 = 10 * 1024 * 1024;
 /// The largest form.
-const MAX_TOTAL: usize = 30 * 1024 * 1024;
+const MAX_TOTAL: u64 = 30 * 1024 * 1024;
 /// What delimiters and part headers may add to [`MAX_TOTAL`].
-const MAX_FRAMING: usize = 256 * 1024;
+const MAX_FRAMING: u64 = 256 * 1024;
 /// The longest text field.
-const MAX_TEXT: usize = 64 * 1024;
+const MAX_TEXT: u64 = 64 * 1024;
 /// The most parts, files included.
 const MAX_PARTS: usize = 60;
 /// Neither side of a picture may be longer, in pixels.
@@ -49,22 +53,19 @@ const MAX_SIDE: u32 = 10_000;
 const MAX_PIXELS: u64 = 64_000_000;
 /// So much of a body that is refused anyway is still read: most clients read no answer before they
 /// have sent everything.
-const MAX_IGNORED: usize = 64 * 1024 * 1024;
-/// And for so long.
+const MAX_IGNORED: u64 = 64 * 1024 * 1024;
+/// And for so long, where the rest is not longer than that: people on slow lines.
 const MAX_IGNORING: Duration = Duration::from_secs(10);
+/// Where it is, or nobody said how long it is.
+const MAX_IGNORING_FLOODS: Duration = Duration::from_secs(1);
 /// Whoever sends nothing for so long, waits for the answer.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// So many bytes of the end are remembered: the last delimiter and whatever follows it.
 const TAIL: usize = 1024;
 
-/// Memory for all forms that are being read or used, in units of 64 KB: enough for the largest form. Each form reserves
-/// what it may need before it is read, so that forms wait for one another instead of failing half
-/// way.
-static MEMORY: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(486)));
-const MEMORY_UNIT: usize = 64 * 1024;
-/// Longer for memory, and the server is too busy.
-const MAX_WAIT: Duration = Duration::from_secs(20);
+/// So many forms have their pictures looked at at a time: some decoders want a whole picture in memory.
+static CHECKING: Semaphore = Semaphore::const_new(2);
 
 /// What one route accepts.
 #[derive(Clone, Copy, Debug)]
@@ -80,13 +81,13 @@ pub struct FormLimits {
 pub struct Form {
     texts: HashMap<String, String>,
     images: Vec<(String, CheckedImage)>,
-    _memory: Option<OwnedSemaphorePermit>,
 }
 
 impl Form {
     /// Reads the whole body.
     pub async fn read(request: &HttpRequest, payload: web::Payload, limits: FormLimits) -> Result<Self> {
-        let body = Body::new(payload);
+        let announced = announced(request);
+        let body = Body::new(payload, announced);
         let Some(boundary) = boundary(request) else {
             body.ignore_rest().await;
             return Err(if is_form(request) {
@@ -95,23 +96,17 @@ impl Form {
                 wire::NOT_A_FORM.into()
             });
         };
-        let announced = announced(request);
         if announced.is_some_and(|length| length > MAX_TOTAL + MAX_FRAMING) {
             body.ignore_rest().await;
             return Err(wire::TOO_LARGE.into());
         }
-        let memory = reserve(announced.unwrap_or(MAX_TOTAL)).await?;
+        let spool = Spool::begin(ClientAddress::behind(request))?;
         let multipart = Multipart::new(request.headers(), body.clone());
-        match timeout_at(body.deadline(), read_parts(multipart, limits)).await {
+        match timeout_at(body.deadline(), read_parts(multipart, spool, limits)).await {
             // A body may also end too early between two parts, where the parser does not mind.
             Ok(Ok(_)) if body.is_cut_off(&boundary) => Err(wire::CUT_OFF.into()),
-            Ok(Ok((texts, files))) => {
-                let images = check_all(files).await?;
-                Ok(Self { texts, images, _memory: Some(memory) })
-            }
+            Ok(Ok(parts)) => parts.check().await,
             Ok(Err(error)) => {
-                // What is ignored takes no memory.
-                drop(memory);
                 body.ignore_rest().await;
                 Err(body.failure().unwrap_or(error))
             }
@@ -166,17 +161,8 @@ fn boundary(request: &HttpRequest) -> Option<String> {
     (is_form(request) && !boundary.is_empty()).then(|| boundary.to_owned())
 }
 
-fn announced(request: &HttpRequest) -> Option<usize> {
+fn announced(request: &HttpRequest) -> Option<u64> {
     request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
-async fn reserve(bytes: usize) -> Result<OwnedSemaphorePermit> {
-    let units = u32::try_from(bytes.min(MAX_TOTAL + MAX_FRAMING) / MEMORY_UNIT + 1).unwrap_or(u32::MAX);
-    match timeout(MAX_WAIT, Arc::clone(&MEMORY).acquire_many_owned(units)).await {
-        Ok(Ok(permit)) => Ok(permit),
-        Ok(Err(closed)) => Err(Error::Unexpected(closed.into())),
-        Err(_) => Err(Error::Unavailable(anyhow::anyhow!("too many uploads at once"))),
-    }
 }
 
 /// The request's body: counted, and impatient. Clones read the same stream, so that what the parser
@@ -186,7 +172,8 @@ struct Body(Rc<RefCell<Reading>>);
 
 struct Reading {
     payload: web::Payload,
-    seen: usize,
+    announced: Option<u64>,
+    seen: u64,
     /// The last bytes that came.
     tail: Vec<u8>,
     deadline: Instant,
@@ -197,9 +184,10 @@ struct Reading {
 }
 
 impl Body {
-    fn new(payload: web::Payload) -> Self {
+    fn new(payload: web::Payload, announced: Option<u64>) -> Self {
         Self(Rc::new(RefCell::new(Reading {
             payload,
+            announced,
             seen: 0,
             tail: Vec::new(),
             deadline: Instant::now() + MAX_TIME,
@@ -235,7 +223,8 @@ impl Body {
             reading.poll_chunk(context).map(|chunk| matches!(chunk, Some(Ok(_))))
         };
         let ignoring = async { while let Ok(true) = timeout(PAUSE, std::future::poll_fn(chunk)).await {} };
-        _ = timeout(MAX_IGNORING, ignoring).await;
+        let has_an_end = self.0.borrow().announced.is_some_and(|length| length <= MAX_IGNORED);
+        _ = timeout(if has_an_end { MAX_IGNORING } else { MAX_IGNORING_FLOODS }, ignoring).await;
     }
 }
 
@@ -243,7 +232,7 @@ impl Reading {
     fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, PayloadError>>> {
         match Pin::new(&mut self.payload).poll_next(context) {
             Poll::Ready(Some(Ok(chunk))) => {
-                self.seen += chunk.len();
+                self.seen = self.seen.saturating_add(size(&chunk));
                 self.tail
                     .extend_from_slice(chunk.get(chunk.len().saturating_sub(TAIL)..).unwrap_or_default());
                 self.tail.drain(..self.tail.len().saturating_sub(TAIL));
@@ -279,67 +268,74 @@ impl Stream for Body {
     }
 }
 
-/// A file as it came.
-struct Upload {
+/// A part as it came, somewhere in the spool.
+struct Part {
     field: String,
-    name: String,
-    bytes: Bytes,
+    /// What a file was called where it came from.
+    file_name: Option<String>,
+    range: Range<u64>,
 }
 
-async fn read_parts(
-    mut multipart: Multipart,
+/// All parts of a form that came to its end.
+struct Parts {
+    parts: Vec<Part>,
+    content: Spooled,
     limits: FormLimits,
-) -> Result<(HashMap<String, String>, Vec<Upload>)> {
-    let (mut texts, mut files) = (HashMap::new(), Vec::<Upload>::new());
-    let (mut parts, mut total) = (0, 0);
+}
+
+async fn read_parts(mut multipart: Multipart, mut spool: Spool, limits: FormLimits) -> Result<Parts> {
+    let mut parts = Vec::new();
+    let (mut seen, mut files) = (0, 0);
     while let Some(part) = multipart.next().await {
         let mut part = part.map_err(worded)?;
-        parts += 1;
-        if parts > MAX_PARTS {
+        seen += 1;
+        if seen > MAX_PARTS {
             return Err(wire::TOO_MANY_PARTS.into());
         }
         let field = part.name().unwrap_or_default().to_owned();
-        let expected = limits.file_fields.contains(&field.as_str());
         let file_name = part.content_disposition().and_then(|disposition| disposition.get_filename());
-        let Some(name) = file_name.map(str::to_owned) else {
-            let text = read_text(&mut part, &field).await?;
-            total += text.len();
-            if !expected {
-                texts.insert(field, text);
-            } else if meant(&text).is_some() {
-                return Err(Error::field(&field, "must be a picture file"));
+        let file_name = file_name.map(str::to_owned);
+        let start = spool.len();
+        match &file_name {
+            None => read_text(&mut part, &field, &mut spool).await?,
+            Some(_) if !limits.file_fields.contains(&field.as_str()) => {
+                return Err(wire::UNEXPECTED_FILE
+                    .saying(format!("Unexpected field: {} does not take a file", quoted(&field)))
+                    .into());
             }
-            continue;
-        };
-        if !expected {
-            return Err(wire::UNEXPECTED_FILE
-                .saying(format!("Unexpected field: {} does not take a file", quoted(&field)))
-                .into());
+            Some(name) => {
+                read_file(&mut part, name, &mut spool).await?;
+                // An HTML form without a chosen file sends an empty one.
+                if spool.len() == start {
+                    continue;
+                }
+                if files == limits.max_files {
+                    return Err(Error::field(
+                        &field,
+                        format!("must be at most {} pictures", limits.max_files),
+                    ));
+                }
+                files += 1;
+            }
         }
-        let bytes = read_file(&mut part, &name, MAX_TOTAL.saturating_sub(total)).await?;
-        // An HTML form without a chosen file sends an empty one.
-        if bytes.is_empty() {
-            continue;
-        }
-        total += bytes.len();
-        if files.len() == limits.max_files {
-            return Err(Error::field(&field, format!("must be at most {} pictures", limits.max_files)));
-        }
-        files.push(Upload { field, name, bytes });
+        parts.push(Part { field, file_name, range: start..spool.len() });
     }
-    Ok((texts, files))
+    Ok(Parts { parts, content: spool.end().await?, limits })
 }
 
-async fn read_text(part: &mut Field, name: &str) -> Result<String> {
-    let bytes = collect(part, MAX_TEXT).await?.ok_or_else(|| {
-        wire::TEXT_TOO_LONG.saying(format!("{} is too long: at most 64 KB are accepted", quoted(name)))
-    })?;
-    String::from_utf8(bytes.into()).or(Err(Error::field(&shortened(name), "must be text in UTF-8")))
+async fn read_text(part: &mut Field, name: &str, spool: &mut Spool) -> Result<()> {
+    if collect(part, MAX_TEXT, spool).await? {
+        return Ok(());
+    }
+    Err(wire::TEXT_TOO_LONG
+        .saying(format!("{} is too long: at most 64 KB are accepted", quoted(name)))
+        .into())
 }
 
-async fn read_file(part: &mut Field, name: &str, left: usize) -> Result<Bytes> {
-    if let Some(bytes) = collect(part, MAX_FILE.min(left)).await? {
-        return Ok(bytes);
+async fn read_file(part: &mut Field, name: &str, spool: &mut Spool) -> Result<()> {
+    let left = MAX_TOTAL.saturating_sub(spool.len());
+    if collect(part, MAX_FILE.min(left), spool).await? {
+        return Ok(());
     }
     Err(if left < MAX_FILE {
         wire::TOO_LARGE.into()
@@ -350,20 +346,21 @@ async fn read_file(part: &mut Field, name: &str, left: usize) -> Result<Bytes> {
     })
 }
 
-/// The whole part, or nothing if it is longer than that.
-async fn collect(part: &mut Field, limit: usize) -> Result<Option<Bytes>> {
-    // Growing would move what there is, and hold it twice meanwhile: more than is reserved for the form.
-    // Room that is not used costs nothing but addresses, and is given back in the end.
-    let mut bytes: Vec<u8> = Vec::with_capacity(if limit > MAX_TEXT { limit } else { 0 });
+/// The whole part, unless it is longer than that.
+async fn collect(part: &mut Field, limit: u64, spool: &mut Spool) -> Result<bool> {
+    let end = spool.len().saturating_add(limit);
     while let Some(chunk) = part.next().await {
         let chunk = chunk.map_err(worded)?;
-        if bytes.len() + chunk.len() > limit {
-            return Ok(None);
+        if spool.len().saturating_add(size(&chunk)) > end {
+            return Ok(false);
         }
-        bytes.extend_from_slice(&chunk);
+        spool.push(&chunk).await?;
     }
-    bytes.shrink_to_fit();
-    Ok(Some(bytes.into()))
+    Ok(true)
+}
+
+fn size(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
 fn worded(error: MultipartError) -> Error {
@@ -390,32 +387,58 @@ fn shortened(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(80).collect()
 }
 
-async fn check_all(files: Vec<Upload>) -> Result<Vec<(String, CheckedImage)>> {
-    if files.is_empty() {
-        return Ok(Vec::new());
+impl Parts {
+    /// What came, as what it is: texts in UTF-8, and pictures.
+    async fn check(self) -> Result<Form> {
+        let _turn = CHECKING.acquire().await.map_err(|closed| Error::Unexpected(closed.into()))?;
+        let checking = spawn_blocking(move || {
+            let mut form = Form::default();
+            for part in self.parts {
+                let content = self.content.part(part.range);
+                if let Some(name) = part.file_name {
+                    form.images.push((part.field, check(&name, content)?));
+                    continue;
+                }
+                let text = text(&part.field, &content)?;
+                if !self.limits.file_fields.contains(&part.field.as_str()) {
+                    form.texts.insert(part.field, text);
+                } else if meant(&text).is_some() {
+                    return Err(Error::field(&part.field, "must be a picture file"));
+                }
+            }
+            Ok(form)
+        });
+        checking.await.map_err(|lost| Error::Unexpected(lost.into()))?
     }
-    let checking = tokio::task::spawn_blocking(move || {
-        files.into_iter().map(|file| Ok((file.field, check(&file.name, file.bytes)?))).collect()
-    });
-    checking.await.map_err(|lost| Error::Unexpected(lost.into()))?
+}
+
+fn text(name: &str, content: &Spooled) -> Result<String> {
+    let mut bytes = Vec::new();
+    content.reader().read_to_end(&mut bytes).map_err(unreadable)?;
+    String::from_utf8(bytes).or(Err(Error::field(&shortened(name), "must be text in UTF-8")))
+}
+
+/// What is ours cannot be read again.
+fn unreadable(cause: io::Error) -> Error {
+    Error::Unexpected(anyhow::Error::new(cause).context("reading back a form"))
 }
 
 /// Recognises a picture by its content; what the client says of its type is not asked. Only the
 /// header is decoded.
-fn check(name: &str, bytes: Bytes) -> Result<CheckedImage> {
+fn check(name: &str, content: Spooled) -> Result<CheckedImage> {
     let no_picture = || {
         wire::NOT_A_PICTURE
             .saying(format!("{} is not a picture: only JPEG, PNG, WebP and GIF are accepted", quoted(name)))
     };
-    let format = image::guess_format(&bytes).or(Err(no_picture()))?;
-    let (mime, extension) = match format {
-        ImageFormat::Jpeg => ("image/jpeg", "jpg"),
-        ImageFormat::Png => ("image/png", "png"),
-        ImageFormat::WebP => ("image/webp", "webp"),
-        ImageFormat::Gif => ("image/gif", "gif"),
+    let reader = ImageReader::new(BufReader::new(content.reader()));
+    let reader = reader.with_guessed_format().map_err(unreadable)?;
+    let (mime, extension) = match reader.format() {
+        Some(ImageFormat::Jpeg) => ("image/jpeg", "jpg"),
+        Some(ImageFormat::Png) => ("image/png", "png"),
+        Some(ImageFormat::WebP) => ("image/webp", "webp"),
+        Some(ImageFormat::Gif) => ("image/gif", "gif"),
         _ => return Err(no_picture().into()),
     };
-    let reader = ImageReader::with_format(std::io::Cursor::new(&bytes), format);
     let (width, height) = reader.into_dimensions().or(Err(no_picture()))?;
     if width == 0 || height == 0 {
         return Err(no_picture().into());
@@ -428,5 +451,5 @@ fn check(name: &str, bytes: Bytes) -> Result<CheckedImage> {
             ))
             .into());
     }
-    Ok(CheckedImage { bytes, mime, extension })
+    Ok(CheckedImage { content, mime, extension })
 }

@@ -21,7 +21,7 @@ async fn echo(request: HttpRequest, payload: web::Payload) -> Result<HttpRespons
     let mut form = Form::read(&request, payload, LIMITS).await?;
     let mut described = |name| -> Vec<Value> {
         let images = form.take_images(name);
-        images.iter().map(|image| json!([image.mime, image.extension, image.bytes.len()])).collect()
+        images.iter().map(|image| json!([image.mime, image.extension, image.content.len()])).collect()
     };
     let (images, file) = (described("images"), described("file"));
     Ok(HttpResponse::Ok().json(json!({

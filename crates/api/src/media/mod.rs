@@ -25,6 +25,7 @@ pub(crate) use spa::mount_client;
 
 use crate::{
     error::{Error, Result},
+    spool::Spooled,
     state::App,
 };
 
@@ -59,7 +60,7 @@ impl Folder {
 #[derive(Clone, Debug)]
 pub struct CheckedImage {
     /// The bytes as uploaded.
-    pub bytes: bytes::Bytes,
+    pub content: Spooled,
     /// `image/png` and the like, by content.
     pub mime: &'static str,
     /// `png` and the like.

@@ -11,6 +11,8 @@ pub use password::{Hasher, MAX_PASSWORD_BYTES};
 pub use resolve::{Credentials, Identity, resolve};
 pub use session::{BadToken, Claims, Kind, Sessions};
 
+use std::io::{self, Read};
+
 use hmac::{Hmac, KeyInit, Mac as _};
 use sha2::{Digest, Sha256};
 
@@ -38,6 +40,17 @@ pub fn digest(token: &str) -> String {
 /// The same of anything.
 pub fn content_digest(content: &[u8]) -> String {
     hex(&Sha256::digest(content))
+}
+
+/// The same of what is read piece by piece.
+pub fn read_digest(mut content: impl Read) -> io::Result<String> {
+    let (mut digest, mut piece) = (Sha256::new(), vec![0; 64 * 1024]);
+    loop {
+        match content.read(&mut piece)? {
+            0 => return Ok(hex(&digest.finalize())),
+            read => digest.update(piece.get(..read).unwrap_or_default()),
+        }
+    }
 }
 
 /// A digest of something that could be guessed, such as an address: without the secret nobody can try.
