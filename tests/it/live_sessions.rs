@@ -2,7 +2,7 @@
 
 use bson::{Document, doc};
 use serde_json::json;
-use shared::{auth::Kind, id::Id};
+use shared::{auth::Kind, clock::plus, id::Id};
 use tests::{Browser, Market, Socket, people::PASSWORD};
 
 async fn is_ann(market: &Market, socket: &mut Socket) -> bool {
@@ -35,6 +35,39 @@ async fn logging_out_everywhere_hangs_up_every_connection_and_nobody_elses() {
     assert!(!is_ann(&market, &mut back).await);
     let answer = json!({ "senderId": market.bobs.id.hex(), "receiverId": market.ann.id.hex(), "text": "x" });
     assert_eq!(bobs.ask("sendMessage", &answer).await["success"], true);
+}
+
+#[tokio::test]
+async fn logging_out_hangs_up_the_connections_of_that_session_alone() {
+    let market = Market::open().await;
+    let laptop = market.app.browser();
+    for _ in 0..2 {
+        // The second log-out is one more in a list, which the database tells in other words.
+        let login = json!({ "email": market.ann.email, "password": PASSWORD });
+        laptop.post("/api/user/login-user").json(&login).await.expect(200);
+        let (here, mut elsewhere) =
+            (market.chat.connect(&laptop).await, market.chat.connect(&market.ann).await);
+        laptop.get("/api/user/logout").await.expect(200);
+        hung_up(here).await;
+        assert!(is_ann(&market, &mut elsewhere).await);
+    }
+}
+
+#[tokio::test]
+async fn a_session_whose_time_is_over_is_hung_up_on() {
+    let market = Market::open().await;
+    let lasts = i64::try_from(market.app.inside().config.session_ttl.as_millis()).unwrap();
+    let begun = plus(market.app.clock.now(), 60_000 - lasts);
+    let token = market.app.sessions().issue(Kind::User, &market.ann.id.hex(), 0, begun).unwrap();
+    let (ends, mut stays) = (
+        market.chat.connect_with(&[("cookie", &format!("user_token={token}"))], None).await,
+        market.chat.connect(&market.ann).await,
+    );
+    market.app.clock.advance(120_000);
+    // Whatever changes with any account has everybody looked at; otherwise it takes half a minute.
+    change(&market, "shops", market.bobs.id.cast(), doc! { "$unset": { "blocked": "" } }).await;
+    hung_up(ends).await;
+    assert!(is_ann(&market, &mut stays).await);
 }
 
 #[tokio::test]

@@ -181,6 +181,22 @@ pub fn scan(asked: &Asked<'_>, body: &[u8]) -> Result<(), String> {
     Err(format!("{} tells {who} what is private: {}", asked.operation, found.join("; ")))
 }
 
+/// Whether an event of the chat holds nothing private at all: nothing of it belongs there.
+pub fn scan_event(name: &str, payload: &Value) -> Result<(), String> {
+    let inside: Vec<&Value> = match payload {
+        Value::Object(object) => {
+            let private = |key: &&String| NEVER.contains(&key.as_str()) || PRIVATE.contains(&key.as_str());
+            if let Some(key) = object.keys().find(private) {
+                return Err(format!("the event {name} tells what is private: {key}"));
+            }
+            object.values().collect()
+        }
+        Value::Array(items) => items.iter().collect(),
+        _ => return Ok(()),
+    };
+    inside.into_iter().try_for_each(|value| scan_event(name, value))
+}
+
 /// Where the walk is.
 #[derive(Default)]
 struct Place<'v> {

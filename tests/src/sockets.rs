@@ -14,7 +14,7 @@ use tokio_tungstenite::{
     tungstenite::{Message, client::IntoClientRequest as _, http::HeaderValue, protocol::CloseFrame},
 };
 
-use crate::{Browser, TestApp, mongo};
+use crate::{Browser, TestApp, mongo, privacy};
 
 /// Longer for anything, and it does not come.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -214,7 +214,9 @@ impl Socket {
         }
         let payloads = if event[0] == "getMessage" && event[2].is_string() { 2 } else { 1 };
         assert_eq!(arguments.len(), 1 + payloads, "one payload: {packet}");
-        self.waiting.push_back((event[0].as_str().unwrap().to_owned(), event[1].clone()));
+        let name = event[0].as_str().unwrap();
+        privacy::scan_event(name, &event[1]).unwrap_or_else(|told| panic!("{told}: {packet}"));
+        self.waiting.push_back((name.to_owned(), event[1].clone()));
     }
 
     /// The next event, whatever it is.

@@ -12,10 +12,10 @@ use axum::{
 use serde_json::Value;
 use shared::{
     arrival::{Arrival, FORWARDING_HEADERS},
-    auth::{Credentials, Identity, Kind, MARKER_COOKIE, SELLER_COOKIE, USER_COOKIE, resolve},
+    auth::{Credentials, Identity, MARKER_COOKIE, Proof, SELLER_COOKIE, USER_COOKIE, resolve},
 };
 
-use crate::{App, sessions::Account};
+use crate::App;
 
 /// What a handshake proves.
 #[derive(Clone, Debug, Default)]
@@ -28,23 +28,14 @@ pub(crate) struct Handshake {
     pub(crate) bare: bool,
 }
 
-/// A session that proves somebody, for as long as the account has this version.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Proof {
-    pub(crate) account: Account,
-    pub(crate) version: i64,
-}
-
 impl Handshake {
     fn add(&mut self, identity: Identity) {
-        let user = identity.user.map(|id| ((Kind::User, id.cast()), identity.user_version));
-        let shop = identity.shop.map(|id| ((Kind::Seller, id.cast()), identity.shop_version));
-        for (account, version) in [user, shop].into_iter().flatten() {
-            let id = account.1.hex();
+        for proof in identity.proofs {
+            let id = proof.account.hex();
             if !self.people.contains(&id) {
                 self.people.push(id);
             }
-            self.proofs.push(Proof { account, version });
+            self.proofs.push(proof);
         }
     }
 }

@@ -1,6 +1,6 @@
-//! A connection lives for hours, a session may end at any moment: by a new password, by logging out
-//! everywhere, by an administrator who blocks the account. Its connections are hung up then; they come
-//! back, and prove what they still can.
+//! A connection lives for hours, a session may end at any moment: by logging out, there or everywhere, by a
+//! new password, by an administrator who blocks the account, or because its time is over. Its connections are
+//! hung up then; they come back, and prove what they still can.
 //!
 //! The database is watched for accounts that have changed. Every node watches for itself.
 
@@ -18,19 +18,14 @@ use mongodb::{
 };
 use serde::Deserialize;
 use shared::{
-    auth::Kind,
+    auth::{Kind, Proof, Standing},
     id::Id,
     model::{Shop, Stored as _, User},
 };
 use socketioxide::{SocketIo, extract::SocketRef};
 use tokio::time::Instant;
 
-use crate::{
-    App,
-    audience::hang_up,
-    auth::{Handshake, Proof},
-    control::Why,
-};
+use crate::{App, audience::hang_up, auth::Handshake, control::Why};
 
 /// How long a handshake may take to become a connection, with time to spare. What it proves was looked
 /// up at its beginning, and it is among the connections only at its end.
@@ -39,14 +34,17 @@ const CONNECTING: Duration = Duration::from_secs(90);
 /// How often those are looked through for what has changed meanwhile.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How often for sessions whose time is over.
+const EXPIRY: Duration = Duration::from_secs(30);
+
 /// How many changes are looked at together.
 const TOGETHER: usize = 256;
 
-/// Whose session: it is proven by its kind and id.
-pub(crate) type Account = (Kind, Id<()>);
+/// Whose session.
+type Account = (Kind, Id<()>);
 
-/// What sessions of some accounts must have: their version, or there is none that holds.
-type Standing = HashMap<Account, Option<i64>>;
+/// How some accounts stand, as far as there still are such.
+type Standings = HashMap<Account, Option<Standing>>;
 
 /// An account that has changed.
 #[derive(Debug, Deserialize)]
@@ -81,7 +79,7 @@ impl Change {
 struct Progress {
     token: Option<ResumeToken>,
     /// What has changed of late, as it is now, and until when connections are looked through for it.
-    changed: HashMap<Account, (Option<i64>, Instant)>,
+    changed: HashMap<Account, (Option<Standing>, Instant)>,
     /// When everybody is to be looked at.
     everybody: VecDeque<Instant>,
 }
@@ -117,8 +115,10 @@ async fn follow(app: &App, io: &SocketIo, progress: &mut Progress) -> Result<()>
     let mut stream = stream.ready_chunks(TOGETHER);
     loop {
         if progress.everybody.front().is_some_and(|due| *due <= Instant::now()) {
-            let accounts = io.sockets().iter().flat_map(proofs).map(|proof| proof.account).collect();
-            hang_up_all(io, &standing(app, accounts).await?);
+            let accounts =
+                io.sockets().iter().flat_map(proofs).map(|proof| (proof.kind, proof.account)).collect();
+            let standings = standing(app, accounts).await?;
+            hang_up_whose(io, |proof| has_ended(proof, &standings, app));
             progress.everybody.pop_front();
         }
         let at_rest = progress.everybody.is_empty() && progress.changed.is_empty();
@@ -128,37 +128,35 @@ async fn follow(app: &App, io: &SocketIo, progress: &mut Progress) -> Result<()>
                 let changes: Vec<Change> = changes.into_iter().collect::<Result<_>>()?;
                 let accounts = changes.iter().filter_map(Change::account).collect();
                 let until = Instant::now() + CONNECTING;
-                for (account, version) in standing(app, accounts).await? {
-                    progress.changed.insert(account, (version, until));
+                for (account, standing) in standing(app, accounts).await? {
+                    progress.changed.insert(account, (standing, until));
                 }
                 // Only now: what could not be looked up is seen again.
                 progress.token = changes.into_iter().next_back().map(|change| change.token);
             }
-            () = tokio::time::sleep(LOOK), if !at_rest => {}
+            () = tokio::time::sleep(if at_rest { EXPIRY } else { LOOK }) => {}
         }
-        let now = Instant::now();
-        hang_up_all(
-            io,
-            &progress.changed.iter().map(|(account, (version, _))| (*account, *version)).collect(),
-        );
-        progress.changed.retain(|_, (_, until)| *until > now);
+        let standings = progress.changed.iter().map(|(account, (standing, _))| (*account, standing.clone()));
+        let (standings, now) = (standings.collect(), app.clock.now());
+        hang_up_whose(io, |proof| proof.has_expired(now) || has_ended(proof, &standings, app));
+        progress.changed.retain(|_, (_, until)| *until > Instant::now());
     }
 }
 
 /// Changes by which sessions may have ended.
 async fn open(app: &App, token: Option<ResumeToken>) -> Result<ChangeStream<Change>> {
-    let one_of = |fields: [&str; 2]| {
-        let set = fields
-            .map(|field| doc! { format!("updateDescription.updatedFields.{field}"): { "$exists": true } });
-        let mut any = set.to_vec();
-        any.push(doc! { "updateDescription.removedFields": { "$in": fields.to_vec() } });
-        any
-    };
+    // An element that is added to a list is told as `endedSessions.3`.
+    let told = doc! { "$objectToArray": "$updateDescription.updatedFields" };
+    let ends =
+        doc! { "$regexMatch": { "input": "$$this.k", "regex": r"^(ver|blocked|endedSessions)(\.|$)" } };
     let ended = doc! { "$match": {
         "ns.coll": { "$in": [User::COLLECTION, Shop::COLLECTION] },
         "$or": [
-            { "operationType": "update", "$or": one_of(["ver", "blocked"]) },
             { "operationType": { "$in": ["replace", "delete"] } },
+            { "operationType": "update", "$or": [
+                { "updateDescription.removedFields": { "$in": ["ver", "blocked"] } },
+                { "$expr": { "$anyElementTrue": { "$map": { "input": told, "in": ends } } } },
+            ] },
         ],
     } };
     // Nothing else of an account travels.
@@ -167,10 +165,10 @@ async fn open(app: &App, token: Option<ResumeToken>) -> Result<ChangeStream<Chan
     Ok(stream.with_type())
 }
 
-/// What sessions of these accounts must have now.
-async fn standing(app: &App, accounts: HashSet<Account>) -> Result<Standing> {
+/// How these accounts stand now.
+async fn standing(app: &App, accounts: HashSet<Account>) -> Result<Standings> {
     let look_up = async |account: Account| -> Result<_> {
-        Ok((account, app.accounts.version(account.0, account.1).await?))
+        Ok((account, app.accounts.standing(account.0, account.1).await?))
     };
     Ok(try_join_all(accounts.into_iter().map(look_up)).await?.into_iter().collect())
 }
@@ -179,16 +177,16 @@ fn proofs(socket: &SocketRef) -> Vec<Proof> {
     socket.extensions.get::<Handshake>().map(|handshake| handshake.proofs).unwrap_or_default()
 }
 
-/// Hangs up connections that were proven by a session which no longer holds.
-fn hang_up_all(io: &SocketIo, standing: &Standing) {
-    if standing.is_empty() {
-        return;
-    }
+/// Whether a session no longer holds, as far as these accounts tell.
+fn has_ended(proof: &Proof, standings: &Standings, app: &App) -> bool {
+    let standing = standings.get(&(proof.kind, proof.account));
+    standing.is_some_and(|standing| !proof.holds(standing.as_ref(), app.clock.now()))
+}
+
+/// Hangs up connections that were proven by such a session.
+fn hang_up_whose(io: &SocketIo, ended: impl Fn(&Proof) -> bool) {
     for socket in io.sockets() {
-        let ended = |proof: &Proof| {
-            standing.get(&proof.account).is_some_and(|version| *version != Some(proof.version))
-        };
-        if proofs(&socket).iter().any(ended) {
+        if proofs(&socket).iter().any(&ended) {
             tracing::info!(socket = %socket.id, "a connection whose session has ended is hung up");
             hang_up(&socket, Why::Revoked);
         }

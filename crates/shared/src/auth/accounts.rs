@@ -16,18 +16,19 @@ use crate::{
 
 /// What has to be known of whoever calls.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Account {
+pub struct Standing {
     #[serde(rename = "_id")]
     id: Id<()>,
+    /// Sessions begun under another one have ended.
     #[serde(default, rename = "ver", deserialize_with = "lenient::int")]
-    pub version: i64,
+    pub(super) version: i64,
     #[serde(default, deserialize_with = "lenient::flag")]
-    pub blocked: bool,
+    pub(super) blocked: bool,
     #[serde(default, deserialize_with = "lenient::text")]
-    pub role: String,
+    pub(super) role: String,
     /// What was logged out of and would not have expired yet.
     #[serde(default, rename = "endedSessions", deserialize_with = "lenient::list")]
-    pub ended: Vec<String>,
+    pub(super) ended: Vec<String>,
 }
 
 /// Looks accounts up, each as it is at that moment: nothing is kept.
@@ -44,7 +45,7 @@ pub struct Accounts {
 struct Question {
     kind: Kind,
     id: Id<()>,
-    answer: oneshot::Sender<Result<Option<Account>>>,
+    answer: oneshot::Sender<Result<Option<Standing>>>,
 }
 
 impl fmt::Debug for Accounts {
@@ -60,15 +61,8 @@ impl Accounts {
         Self { db, waiting, queue: Mutex::new(queue) }
     }
 
-    /// The version that a session of an account must have; none if no session of it holds, because it
-    /// is blocked or gone.
-    pub async fn version(&self, kind: Kind, id: Id<()>) -> Result<Option<i64>> {
-        let account = self.find(kind, id).await?;
-        Ok(account.filter(|account| !account.blocked).map(|account| account.version))
-    }
-
-    /// One account, if there is such a one.
-    pub(super) async fn find(&self, kind: Kind, id: Id<()>) -> Result<Option<Account>> {
+    /// How one account stands, if there is such a one.
+    pub async fn standing(&self, kind: Kind, id: Id<()>) -> Result<Option<Standing>> {
         loop {
             let (answer, mut answered) = oneshot::channel();
             // We hold the other end ourselves.
@@ -109,7 +103,7 @@ impl Accounts {
         }
     }
 
-    async fn ask(&self, collection: &str, ids: Vec<Id<()>>) -> Result<HashMap<Id<()>, Account>> {
+    async fn ask(&self, collection: &str, ids: Vec<Id<()>>) -> Result<HashMap<Id<()>, Standing>> {
         let filter = match ids.as_slice() {
             [] => return Ok(HashMap::new()),
             // The server's shortest way.
@@ -117,7 +111,7 @@ impl Accounts {
             ids => doc! { "_id": { "$in": ids } },
         };
         let fields = doc! { "ver": 1, "blocked": 1, "role": 1, "endedSessions": 1 };
-        let found = self.db.raw::<Account>(collection).find(filter).projection(fields).await?;
+        let found = self.db.raw::<Standing>(collection).find(filter).projection(fields).await?;
         found.map_ok(|account| (account.id, account)).try_collect().await
     }
 }

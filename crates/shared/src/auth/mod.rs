@@ -6,10 +6,10 @@ mod password;
 mod resolve;
 mod session;
 
-pub use accounts::Accounts;
+pub use accounts::{Accounts, Standing};
 pub use password::{Hasher, MAX_PASSWORD_BYTES};
 pub use resolve::{Credentials, Identity, resolve};
-pub use session::{BadToken, Claims, Kind, Sessions};
+pub use session::{BadToken, Claims, Kind, Proof, Sessions};
 
 use std::io::{self, Read};
 

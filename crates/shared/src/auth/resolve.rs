@@ -1,4 +1,4 @@
-use super::{Accounts, Claims, Kind, MARKER, Sessions};
+use super::{Accounts, Claims, Kind, MARKER, Proof, Sessions};
 use crate::{
     clock::Timestamp,
     id::Id,
@@ -31,16 +31,14 @@ impl Credentials {
 }
 
 /// Who is calling: at most one user and one shop, both proven and neither blocked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
     /// The proven user.
     pub user: Option<Id<User>>,
     /// The proven shop.
     pub shop: Option<Id<Shop>>,
-    /// The session version that proved the user.
-    pub user_version: i64,
-    /// And the shop's.
-    pub shop_version: i64,
+    /// By which sessions.
+    pub proofs: Vec<Proof>,
     /// The user is an administrator.
     pub admin: bool,
     /// A credential was presented that proves nobody: forged, expired, revoked or of a lost account.
@@ -79,7 +77,7 @@ pub async fn resolve(
         };
         let mut found = false;
         for kind in kinds {
-            if look_up(accounts, *kind, &claims, &mut identity).await? {
+            if look_up(accounts, *kind, &claims, now, &mut identity).await? {
                 identity.legacy_cookie |= legacy_cookie;
                 found = true;
                 break;
@@ -94,6 +92,7 @@ async fn look_up(
     accounts: &Accounts,
     kind: Kind,
     claims: &Claims,
+    now: Timestamp,
     identity: &mut Identity,
 ) -> mongodb::error::Result<bool> {
     let Ok(id) = claims.id.parse::<Id<()>>() else { return Ok(false) };
@@ -105,21 +104,16 @@ async fn look_up(
         // By an earlier, better credential.
         return Ok(true);
     }
-    let Some(account) = accounts.find(kind, id).await? else { return Ok(false) };
-    let ended = account.ended.contains(&claims.session());
-    if account.blocked || ended || account.version != claims.ver.unwrap_or(0) {
-        return Ok(false);
-    }
+    let proof = Proof::new(kind, id, claims);
+    let account = accounts.standing(kind, id).await?;
+    let Some(account) = account.filter(|account| proof.holds(Some(account), now)) else { return Ok(false) };
+    identity.proofs.push(proof);
     match kind {
         Kind::User => {
             identity.user = Some(id.cast());
-            identity.user_version = account.version;
             identity.admin = is_admin(&account.role);
         }
-        Kind::Seller => {
-            identity.shop = Some(id.cast());
-            identity.shop_version = account.version;
-        }
+        Kind::Seller => identity.shop = Some(id.cast()),
     }
     Ok(true)
 }

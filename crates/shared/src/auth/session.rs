@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use signature::{Signer, Verifier};
 
-use crate::clock::Timestamp;
+use super::Standing;
+use crate::{clock::Timestamp, id::Id};
 
 /// Whose session it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -45,6 +46,40 @@ impl Claims {
     /// Under which a session that was logged out of is remembered with its account.
     pub fn session(&self) -> String {
         self.jti.clone().unwrap_or_else(|| format!("{}-{}", self.iat, self.exp))
+    }
+}
+
+/// A session that proves somebody, for as long as it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// Whose.
+    pub kind: Kind,
+    /// Whose.
+    pub account: Id<()>,
+    version: i64,
+    session: String,
+    /// In seconds.
+    expires: i64,
+}
+
+impl Proof {
+    /// What a token says of an account.
+    pub(super) fn new(kind: Kind, account: Id<()>, claims: &Claims) -> Self {
+        let version = claims.ver.unwrap_or(0);
+        Self { kind, account, version, session: claims.session(), expires: claims.exp }
+    }
+
+    /// Whether it proves anything while its account, if there still is one, stands like this.
+    pub fn holds(&self, account: Option<&Standing>, now: Timestamp) -> bool {
+        let open = |account: &Standing| {
+            !account.blocked && account.version == self.version && !account.ended.contains(&self.session)
+        };
+        account.is_some_and(open) && !self.has_expired(now)
+    }
+
+    /// Whether its time is over.
+    pub fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires <= now.timestamp_millis() / 1000
     }
 }
 
