@@ -270,30 +270,31 @@ fn memory() -> u64 {
     line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0)
 }
 
-/// Mostly sales; some changes of price and text, some new ones, some gone.
-fn write(index: &Index, random: &mut Random, entries: u64, next: &mut u64) {
-    let number = random.below(entries);
+/// Mostly sales; some changes of price and text, some new ones, some gone. How long it took to enter it.
+fn write(index: &Index, random: &mut Random, entries: u64, next: &mut u64) -> Duration {
+    let mut product = Product::new(random.below(entries), entries, false);
     match random.below(20) {
         0 => {
             *next += 1;
-            index.insert(&Product::new(*next, entries, false).entry());
+            product = Product::new(*next, entries, false);
         }
         1 => {
-            index.remove(&id(number));
+            let start = Instant::now();
+            index.remove(&id(product.number));
+            return start.elapsed();
         }
         2..=4 => {
-            let mut product = Product::new(number, entries, false);
             product.name.push_str(" renewed");
             product.price += 100;
-            index.insert(&product.entry());
         }
         _ => {
-            let mut product = Product::new(number, entries, false);
             product.available = signed(random.below(2));
             product.sold += 1;
-            index.insert(&product.entry());
         }
     }
+    let start = Instant::now();
+    index.insert(&product.entry());
+    start.elapsed()
 }
 
 fn many(index: &Index, entries: u64, readers: u64, writes: bool) {
@@ -301,12 +302,11 @@ fn many(index: &Index, entries: u64, readers: u64, writes: bool) {
     std::thread::scope(|scope| {
         let writer = writes.then(|| {
             scope.spawn(|| {
-                let (mut random, mut next) = (Random(7), entries);
+                let (mut random, mut next) = (Random(8), entries);
                 let mut times = Vec::new();
                 while !stop.load(Ordering::Relaxed) {
                     let start = Instant::now();
-                    write(index, &mut random, entries, &mut next);
-                    times.push(start.elapsed());
+                    times.push(write(index, &mut random, entries, &mut next));
                     std::thread::sleep(Duration::from_millis(10).saturating_sub(start.elapsed()));
                 }
                 times
@@ -333,7 +333,7 @@ fn many(index: &Index, entries: u64, readers: u64, writes: bool) {
         Times(times).line(&format!("crowd, {count} readers, {quiet}, {rate}/s"));
         stop.store(true, Ordering::Relaxed);
         if let Some(writes) = writer.and_then(|writer| writer.join().ok()) {
-            Times(writes).line("  a write, made up and entered");
+            Times(writes).line("  a write, until it is entered");
         }
     });
 }
@@ -368,7 +368,12 @@ fn measure(entries: u64, described: bool) {
     let index = index.with_view_bytes(0);
     for (what, ask) in KINDS {
         let mut random = Random(1);
-        let times = (0..300).map(|_| time(&index, &ask(&mut random, entries)));
+        let other = Query { min_price: Some(i64::MAX), ..Query::default() };
+        let times = (0..300).map(|_| {
+            // Only the last one is remembered.
+            time(&index, &other);
+            time(&index, &ask(&mut random, entries))
+        });
         Times(times.collect()).line(&format!("new: {what}"));
     }
     let index = index.with_view_bytes(64 << 20);
@@ -387,6 +392,9 @@ fn measure(entries: u64, described: bool) {
         start.elapsed()
     });
     Times(times.collect()).line("page after page");
+    let (mut random, mut next) = (Random(7), entries);
+    let times = (0..1_000).map(|_| write(&index, &mut random, entries, &mut next));
+    Times(times.collect()).line("a write, nobody reads");
     for readers in [1, 2] {
         for writes in [false, true] {
             many(&index, entries, readers, writes);

@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use crate::dictionary::Word;
 use crate::words;
 
@@ -46,18 +44,15 @@ pub struct Entry<'a> {
 impl Entry<'_> {
     /// Its distinct words, in alphabetical order.
     pub(crate) fn words(&self) -> Vec<Word> {
-        let mut found: BTreeMap<Box<str>, bool> = BTreeMap::new();
-        words::of(self.name, NAME_WORDS, |word| {
-            found.insert(Box::from(word), true);
-        });
+        let mut found: Vec<Word> = Vec::new();
+        words::of(self.name, NAME_WORDS, |word| found.push((Box::from(word), true)));
         let others = [self.tags, self.category, self.shop_name].map(|text| (text, OTHER_WORDS));
         for (text, most) in others.into_iter().chain([(self.description, DESCRIPTION_WORDS)]) {
-            words::of(text, most, |word| {
-                if !found.contains_key(word) {
-                    found.insert(Box::from(word), false);
-                }
-            });
+            words::of(text, most, |word| found.push((Box::from(word), false)));
         }
-        found.into_iter().collect()
+        // What the name has comes before what it does not have.
+        found.sort_unstable_by(|(a, a_in_name), (b, b_in_name)| a.cmp(b).then(b_in_name.cmp(a_in_name)));
+        found.dedup_by(|(later, _), (earlier, _)| later == earlier);
+        found
     }
 }

@@ -1,10 +1,11 @@
 //! What a query asks for, in the table's terms, and which entries answer it.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use crate::query::PRICE_EDGES;
-use crate::set::{Bits, Set};
-use crate::table::{By, Facts, Table};
+use crate::set::{Bits, Set, at};
+use crate::table::{By, Facts, Group, Table};
 
 /// The kinds of conditions on facts, each with a bit of its own.
 pub(crate) const CATEGORY: u8 = 1;
@@ -61,70 +62,115 @@ impl Filter {
     pub(crate) fn failing(&self, facts: &Facts) -> u8 {
         KINDS.into_iter().filter(|kind| !self.holds(*kind, facts)).fold(0, |failing, kind| failing | kind)
     }
+}
 
-    /// The entries for which the conditions of these kinds hold, and the words, whose matches are given.
-    pub(crate) fn select<'a>(&self, table: &'a Table, words: Option<&'a Set>, kinds: u8) -> Cow<'a, Set> {
-        let kinds = kinds & self.kinds();
-        let mut sets: Vec<Cow<'a, Set>> = words.map(Cow::Borrowed).into_iter().collect();
-        let groups = |chosen: &Option<Vec<u32>>, all: &'a [crate::table::Group]| {
-            let chosen = chosen.iter().flatten();
-            let sets: Vec<&Set> =
-                chosen.filter_map(|group| all.get(crate::set::at(*group))).map(|group| &group.set).collect();
+/// The sets that a filter cuts with one another, each made once.
+#[derive(Debug)]
+pub(crate) struct Selector<'a> {
+    table: &'a Table,
+    pub(crate) filter: &'a Filter,
+    /// What matches the words.
+    words: Option<&'a Set>,
+    categories: Option<Cow<'a, Set>>,
+    shops: Option<Cow<'a, Set>>,
+    rated: OnceCell<Cow<'a, Bits>>,
+    priced: OnceCell<Bits>,
+}
+
+impl<'a> Selector<'a> {
+    pub(crate) fn new(table: &'a Table, filter: &'a Filter, words: Option<&'a Set>) -> Self {
+        let union = |chosen: &[u32], all: &'a [Group]| {
+            let groups = chosen.iter().filter_map(|group| all.get(at(*group)));
+            let sets: Vec<&Set> = groups.map(|group| &group.set).collect();
             match sets.as_slice() {
                 [one] => Cow::Borrowed(*one),
                 several => Cow::Owned(Set::union(several, table.list_max())),
             }
         };
-        if kinds & CATEGORY != 0 {
-            sets.push(groups(&self.categories, &table.categories));
+        Self {
+            table,
+            filter,
+            words,
+            categories: filter.categories.as_deref().map(|chosen| union(chosen, &table.categories)),
+            shops: filter.shops.as_deref().map(|chosen| union(chosen, &table.shops)),
+            rated: OnceCell::new(),
+            priced: OnceCell::new(),
         }
-        if kinds & SHOP != 0 {
-            sets.push(groups(&self.shops, &table.shops));
-        }
-        let few = table.columns.len() / 64;
+    }
+
+    /// The entries that match the words, and for which the conditions of these kinds hold.
+    pub(crate) fn select(&self, kinds: u8) -> Set {
+        let kinds = kinds & self.filter.kinds();
+        let mut sets: Vec<&Set> = self.words.into_iter().collect();
+        sets.extend(self.categories.as_deref().filter(|_| kinds & CATEGORY != 0));
+        sets.extend(self.shops.as_deref().filter(|_| kinds & SHOP != 0));
         sets.sort_by_key(|set| set.len());
-        // Few enough to ask each.
-        if let Some(some) = sets.first()
-            && some.len() <= few
-        {
-            let more = sets.get(1..).unwrap_or_default();
-            let rest = kinds & !(CATEGORY | SHOP);
-            if rest == 0 && more.is_empty() {
-                return sets.swap_remove(0);
-            }
-            let chosen = some.iter().filter(|slot| {
-                let holds = || {
-                    let facts = table.columns.facts(*slot);
-                    KINDS.into_iter().all(|kind| rest & kind == 0 || self.holds(kind, &facts))
-                };
-                more.iter().all(|set| set.contains(*slot)) && (rest == 0 || holds())
-            });
-            return Cow::Owned(Set::List(chosen.collect()));
+        let others = kinds & !(CATEGORY | SHOP);
+        match sets.split_first() {
+            Some((few, more)) if self.are_few(few) => self.ask(few, more, others),
+            _ => self.cut(&sets, others),
         }
+    }
+
+    /// Whether it is less work to ask each of them than to cut sets of all entries.
+    fn are_few(&self, set: &Set) -> bool {
+        set.len() <= self.table.columns.len() / 64
+    }
+
+    /// The smallest set that everything selected is in, if it is small, and the kind of condition it stands for.
+    pub(crate) fn few(&self) -> Option<(&Set, u8)> {
+        let words = self.words.map(|set| (set, 0));
+        let categories = self.categories.as_deref().map(|set| (set, CATEGORY));
+        let shops = self.shops.as_deref().map(|set| (set, SHOP));
+        let smallest = [words, categories, shops].into_iter().flatten().min_by_key(|(set, _)| set.len());
+        smallest.filter(|(set, _)| self.are_few(set))
+    }
+
+    pub(crate) fn has_words(&self, slot: u32) -> bool {
+        self.words.is_none_or(|words| words.contains(slot))
+    }
+
+    fn ask(&self, few: &Set, more: &[&Set], kinds: u8) -> Set {
+        if more.is_empty() && kinds == 0 {
+            return few.clone();
+        }
+        let mut chosen = Vec::new();
+        few.each(|slot| {
+            let holds = || {
+                let facts = self.table.columns.facts(slot);
+                KINDS.into_iter().all(|kind| kinds & kind == 0 || self.filter.holds(kind, &facts))
+            };
+            if more.iter().all(|set| set.contains(slot)) && (kinds == 0 || holds()) {
+                chosen.push(slot);
+            }
+        });
+        Set::List(chosen)
+    }
+
+    fn cut(&self, sets: &[&Set], kinds: u8) -> Set {
         let mut bits: Option<Bits> = None;
         let mut and = |other: &Bits| match &mut bits {
             Some(bits) => bits.and(other),
             None => bits = Some(other.clone()),
         };
-        for set in &sets {
-            match set.as_ref() {
+        for set in sets {
+            match set {
                 Set::Bits(other) => and(other),
-                Set::List(list) => and(&list.iter().copied().collect()),
+                Set::List(list) => and(&Bits::of(list)),
             }
         }
         if kinds & STOCK != 0 {
-            and(&table.in_stock);
+            and(&self.table.in_stock);
         }
         if kinds & RATING != 0 {
-            and(&rated(table, self.rating));
+            and(self.rated.get_or_init(|| rated(self.table, self.filter.rating)));
         }
         if kinds & PRICE != 0
-            && let Some((low, high)) = self.price
+            && let Some((low, high)) = self.filter.price
         {
-            and(&priced(table, low, high));
+            and(self.priced.get_or_init(|| priced(self.table, low, high)));
         }
-        let bits = bits.unwrap_or_else(|| table.live.clone());
-        Cow::Owned(Set::Bits(bits))
+        Set::Bits(bits.unwrap_or_else(|| self.table.live.clone()))
     }
 }
 
@@ -149,7 +195,7 @@ fn priced(table: &Table, low: i64, high: i64) -> Bits {
     let (start, end) = (below(low), up_to(high));
     let wanted = order.distance(start, end);
     if wanted <= table.len() / 16 {
-        return order.forwards(start).take(wanted).collect();
+        return order.between(start, end).flatten().copied().collect();
     }
     let edge = PRICE_EDGES.partition_point(|edge| *edge <= low);
     let (mut bits, from) =
@@ -157,9 +203,12 @@ fn priced(table: &Table, low: i64, high: i64) -> Bits {
             Some((dear, edge)) => (dear.clone(), below(*edge)),
             None => (table.live.clone(), order.start()),
         };
-    order.forwards(from).take(order.distance(from, start)).for_each(|slot| {
-        bits.remove(slot);
-    });
+    let remove = |bits: &mut Bits, from, to| {
+        for slot in order.between(from, to).flatten() {
+            bits.remove(*slot);
+        }
+    };
+    remove(&mut bits, from, start);
     let edge = PRICE_EDGES.partition_point(|edge| *edge <= high);
     let to = match table.dear.get(edge).zip(PRICE_EDGES.get(edge)) {
         Some((dear, edge)) => {
@@ -168,8 +217,6 @@ fn priced(table: &Table, low: i64, high: i64) -> Bits {
         }
         None => order.end(),
     };
-    order.forwards(end).take(order.distance(end, to)).for_each(|slot| {
-        bits.remove(slot);
-    });
+    remove(&mut bits, end, to);
     bits
 }

@@ -83,6 +83,8 @@ impl Views {
         let mut by_age: Vec<(u64, usize)> = self.known.values().map(|view| (view.used, view.bytes)).collect();
         by_age.sort_unstable();
         let (mut bytes, mut count, mut oldest) = (self.bytes, self.known.len(), 0);
+        // Never the newest: it is about to be used.
+        by_age.pop();
         for (used, freed) in by_age {
             if bytes <= self.most_bytes / 8 * 7 && count <= VIEWS / 8 * 7 {
                 break;
@@ -300,7 +302,11 @@ impl Index {
         let long = |word: &String| allowed(word) > 0;
         let needed = bits(&|word| long(word) && !table.dictionary.has_beginning(word));
         let most = bits(&long);
-        if needed == most || !self.view(table, &Filter::of_words(words, needed)).matches.is_empty() {
+        // One word that is there is enough to find something.
+        if needed == most
+            || words.len() == 1
+            || !self.view(table, &Filter::of_words(words, needed)).matches.is_empty()
+        {
             return needed;
         }
         most

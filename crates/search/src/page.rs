@@ -124,22 +124,24 @@ fn pick(
 ) {
     let Direction { by, descending } = direction;
     let towards = |order: Ordering| if descending { order.reverse() } else { order };
-    let mut rest: Vec<(i64, Id, u32)> = Vec::with_capacity(set.len());
+    let mut rest: Vec<(i64, u32)> = Vec::with_capacity(set.len());
     set.each(|slot| {
         let key = table.columns.key(by, slot);
-        // Only of those that could be equal does the id have to be looked up.
         let behind = |after: &(i64, Id)| {
             towards(key.cmp(&after.0).then_with(|| table.columns.id(slot).cmp(&after.1))) == Ordering::Greater
         };
         if after.as_ref().is_none_or(behind) {
-            rest.push((key, table.columns.id(slot), slot));
+            rest.push((key, slot));
         }
     });
-    let order = |a: &(i64, Id, u32), b: &(i64, Id, u32)| towards(a.cmp(b));
+    // Ids are looked up only of those whose keys are good enough.
     if rest.len() > limit {
-        rest.select_nth_unstable_by(limit, order);
-        rest.truncate(limit);
+        let (_, (worst, _), _) = rest.select_nth_unstable_by(limit - 1, |a, b| towards(a.0.cmp(&b.0)));
+        let worst = *worst;
+        rest.retain(|(key, _)| towards(key.cmp(&worst)) != Ordering::Greater);
     }
-    rest.sort_unstable_by(order);
-    page.extend(rest.into_iter().map(|(_, _, slot)| slot));
+    let mut rest: Vec<(i64, Id, u32)> =
+        rest.into_iter().map(|(key, slot)| (key, table.columns.id(slot), slot)).collect();
+    rest.sort_unstable_by(|a, b| towards(a.cmp(b)));
+    page.extend(rest.into_iter().take(limit).map(|(_, _, slot)| slot));
 }

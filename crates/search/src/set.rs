@@ -33,6 +33,27 @@ fn ones(word: u64) -> usize {
 }
 
 impl Bits {
+    /// Of slots in ascending order, each once.
+    pub(crate) fn of(list: &[u32]) -> Self {
+        let mut bits = Self::reaching(list.last().copied());
+        list.iter().for_each(|slot| bits.mark(*slot));
+        bits.len = list.len();
+        bits
+    }
+
+    /// Empty, with room for slots up to this one.
+    fn reaching(last: Option<u32>) -> Self {
+        Self { words: vec![0; last.map_or(0, |last| place(last).0 + 1)], len: 0 }
+    }
+
+    /// Sets a bit there is room for, without counting it.
+    fn mark(&mut self, slot: u32) {
+        let (word, bit) = place(slot);
+        if let Some(word) = self.words.get_mut(word) {
+            *word |= bit;
+        }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -73,6 +94,17 @@ impl Bits {
         };
     }
 
+    /// `iter`, for loops whose every nanosecond counts.
+    pub(crate) fn each(&self, mut visit: impl FnMut(u32)) {
+        for (word, nth) in self.words.iter().zip(0u32..) {
+            let mut left = *word;
+            while left != 0 {
+                visit(nth * 64 + left.trailing_zeros());
+                left &= left - 1;
+            }
+        }
+    }
+
     pub(crate) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
         self.words.iter().zip(0u32..).flat_map(|(word, nth)| {
             let mut left = *word;
@@ -103,14 +135,9 @@ impl Bits {
         self.len = self.words.iter().map(|word| ones(*word)).sum();
     }
 
-    fn or(&mut self, other: &Self) {
-        if self.words.len() < other.words.len() {
-            self.words.resize(other.words.len(), 0);
-        }
-        for (mine, theirs) in self.words.iter_mut().zip(&other.words) {
-            *mine |= theirs;
-        }
-        self.len = self.words.iter().map(|word| ones(*word)).sum();
+    /// How many are in both.
+    pub(crate) fn common(&self, other: &Self) -> usize {
+        self.words.iter().zip(&other.words).map(|(mine, theirs)| ones(mine & theirs)).sum()
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -173,7 +200,7 @@ impl Set {
                     list.insert(place, slot);
                 }
                 if list.len() > list_max {
-                    *self = Self::Bits(list.iter().copied().collect());
+                    *self = Self::Bits(Bits::of(list));
                 }
             }
         }
@@ -202,18 +229,10 @@ impl Set {
     }
 
     /// `iter`, for loops whose every nanosecond counts.
-    pub(crate) fn each(&self, mut visit: impl FnMut(u32)) {
+    pub(crate) fn each(&self, visit: impl FnMut(u32)) {
         match self {
             Self::List(list) => list.iter().copied().for_each(visit),
-            Self::Bits(bits) => {
-                for (word, nth) in bits.words.iter().zip(0u32..) {
-                    let mut left = *word;
-                    while left != 0 {
-                        visit(nth * 64 + left.trailing_zeros());
-                        left &= left - 1;
-                    }
-                }
-            }
+            Self::Bits(bits) => bits.each(visit),
         }
     }
 
@@ -251,6 +270,14 @@ impl Set {
         }
     }
 
+    /// A slot that is not below any of them.
+    fn room(&self) -> Option<u32> {
+        match self {
+            Self::List(list) => list.last().copied(),
+            Self::Bits(bits) => bits.words.len().checked_sub(1).map(|words| slot(words * 64 + 63)),
+        }
+    }
+
     /// Everything that is in one of `sets`.
     pub(crate) fn union(sets: &[&Self], list_max: usize) -> Self {
         let entries: usize = sets.iter().map(|set| set.len()).sum();
@@ -260,15 +287,16 @@ impl Set {
             list.dedup();
             return Self::List(list);
         }
-        let mut bits = Bits::default();
+        let mut bits = Bits::reaching(sets.iter().filter_map(|set| set.room()).max());
         for set in sets {
             match set {
-                Self::Bits(other) => bits.or(other),
-                Self::List(list) => list.iter().for_each(|slot| {
-                    bits.insert(*slot);
-                }),
+                Self::Bits(other) => {
+                    bits.words.iter_mut().zip(&other.words).for_each(|(mine, theirs)| *mine |= theirs);
+                }
+                Self::List(list) => list.iter().for_each(|slot| bits.mark(*slot)),
             }
         }
+        bits.len = bits.words.iter().map(|word| ones(*word)).sum();
         Self::Bits(bits).fitted(list_max)
     }
 
@@ -277,10 +305,10 @@ impl Set {
         match self {
             Self::Bits(bits) if bits.len() <= list_max => {
                 let mut list = Vec::with_capacity(bits.len());
-                list.extend(bits.iter());
+                bits.each(|slot| list.push(slot));
                 Self::List(list)
             }
-            Self::List(list) if list.len() > list_max => Self::Bits(list.into_iter().collect()),
+            Self::List(list) if list.len() > list_max => Self::Bits(Bits::of(&list)),
             fitting => fitting,
         }
     }

@@ -57,6 +57,15 @@ impl Sorted {
         }
     }
 
+    /// What lies between two places, in order.
+    pub(crate) fn between(&self, from: Place, to: Place) -> impl Iterator<Item = &[u32]> {
+        let chunks = (from.chunk..).zip(self.chunks.iter().skip(from.chunk));
+        chunks.take_while(move |(nth, _)| *nth <= to.chunk).filter_map(move |(nth, chunk)| {
+            let start = if nth == from.chunk { from.at } else { 0 };
+            chunk.get(start..if nth == to.chunk { to.at } else { chunk.len() })
+        })
+    }
+
     /// What lies behind a place, in order.
     pub(crate) fn forwards(&self, from: Place) -> impl Iterator<Item = u32> + '_ {
         let here = self.chunks.get(from.chunk).and_then(|chunk| chunk.get(from.at..)).unwrap_or_default();
@@ -146,6 +155,10 @@ mod tests {
             let place = sorted.seek(|item| item < bound);
             prop_assert!(sorted.forwards(place).eq(tree.range(bound..).copied()));
             prop_assert!(sorted.backwards(place).eq(tree.range(..bound).rev().copied()));
+            let middle = sorted.seek(|item| item < bound / 2);
+            let between = sorted.between(middle, place).flatten().copied();
+            prop_assert!(between.eq(tree.range(bound / 2..bound).copied()));
+            prop_assert_eq!(sorted.between(sorted.start(), sorted.end()).flatten().count(), tree.len());
             prop_assert!(sorted.backwards(sorted.end()).eq(tree.iter().rev().copied()));
             prop_assert_eq!(sorted.distance(sorted.start(), place), tree.range(..bound).count());
             let mut walked = Vec::new();

@@ -64,9 +64,30 @@ pub(crate) struct Columns {
     price: Vec<i64>,
     sold: Vec<i64>,
     rating: Vec<u16>,
-    pub(crate) category: Vec<u32>,
-    pub(crate) shop: Vec<u32>,
-    pub(crate) code: Vec<u8>,
+    counted: Vec<Counted>,
+}
+
+/// What is counted of an entry, side by side: counting goes through many.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Counted {
+    pub(crate) shop: u32,
+    /// The category, and in the last eight bits a `Facts::code`.
+    category_and_code: u32,
+}
+
+impl Counted {
+    fn of(facts: &Facts) -> Self {
+        Self { shop: facts.shop, category_and_code: facts.category << 8 | u32::from(facts.code()) }
+    }
+
+    pub(crate) fn category(self) -> u32 {
+        self.category_and_code >> 8
+    }
+
+    pub(crate) fn code(self) -> u8 {
+        let [.., code] = self.category_and_code.to_be_bytes();
+        code
+    }
 }
 
 impl Columns {
@@ -98,14 +119,18 @@ impl Columns {
     }
 
     pub(crate) fn facts(&self, slot: u32) -> Facts {
-        let at = at(slot);
+        let counted = self.counted(slot);
         Facts {
-            category: self.category.get(at).copied().unwrap_or_default(),
-            shop: self.shop.get(at).copied().unwrap_or_default(),
+            category: counted.category(),
+            shop: counted.shop,
             price: self.price(slot),
             rating: self.rating(slot),
-            in_stock: self.code.get(at).is_some_and(|code| code % 2 == 1),
+            in_stock: counted.code() % 2 == 1,
         }
+    }
+
+    pub(crate) fn counted(&self, slot: u32) -> Counted {
+        self.counted.get(at(slot)).copied().unwrap_or_default()
     }
 
     pub(crate) fn cmp(&self, by: By, slot: u32, to: &(i64, Id)) -> Ordering {
@@ -118,9 +143,7 @@ impl Columns {
         self.price.push(0);
         self.sold.push(0);
         self.rating.push(0);
-        self.category.push(0);
-        self.shop.push(0);
-        self.code.push(0);
+        self.counted.push(Counted::default());
     }
 
     fn write(&mut self, slot: u32, entry: &Entry<'_>, facts: &Facts) {
@@ -135,9 +158,7 @@ impl Columns {
         put(&mut self.price, at, entry.price);
         put(&mut self.sold, at, entry.sold);
         put(&mut self.rating, at, facts.rating);
-        put(&mut self.category, at, facts.category);
-        put(&mut self.shop, at, facts.shop);
-        put(&mut self.code, at, facts.code());
+        put(&mut self.counted, at, Counted::of(facts));
     }
 
     fn shrink(&mut self) {
@@ -146,13 +167,11 @@ impl Columns {
         self.price.shrink_to_fit();
         self.sold.shrink_to_fit();
         self.rating.shrink_to_fit();
-        self.category.shrink_to_fit();
-        self.shop.shrink_to_fit();
-        self.code.shrink_to_fit();
+        self.counted.shrink_to_fit();
     }
 
     fn bytes(&self) -> usize {
-        let one = size_of::<Id>() + 3 * size_of::<i64>() + size_of::<u16>() + 2 * size_of::<u32>() + 1;
+        let one = size_of::<Id>() + 3 * size_of::<i64>() + size_of::<u16>() + size_of::<Counted>();
         self.id.capacity() * one
     }
 }
@@ -263,7 +282,8 @@ impl Table {
     fn learn(&mut self, entry: &Entry<'_>) -> (Facts, bool) {
         let category = self.category(entry.category).unwrap_or_else(|| {
             let name: Arc<str> = Arc::from(entry.category);
-            let category = number(self.categories.len());
+            // The last one that has room in `Counted`; who has sixteen million categories has none.
+            let category = number(self.categories.len()).min(u32::MAX >> 8);
             self.categories.push(Group { name: Arc::clone(&name), set: Set::default() });
             self.category_numbers.insert(name, category);
             category

@@ -5,11 +5,11 @@ use std::cmp::Reverse;
 use std::sync::{Arc, OnceLock};
 
 use crate::dictionary::{Level, Wanted};
-use crate::filter::{CATEGORY, Filter, KINDS, PRICE, RATING, SHOP, STOCK};
+use crate::filter::{CATEGORY, Filter, KINDS, PRICE, RATING, SHOP, STOCK, Selector};
 use crate::query::{
     CategoryCount, Facets, MAX_CATEGORIES, MAX_SHOPS, PRICE_EDGES, PriceCount, RatingCount, ShopCount,
 };
-use crate::set::{Set, at, intersection};
+use crate::set::{Bits, Set, at, intersection};
 use crate::table::{Change, Facts, Group, PRICES, STARS, State, Table, decode};
 
 /// A selection may be walked in an order, asking of each entry whether it is selected: beyond this, it is bits.
@@ -65,11 +65,6 @@ struct Counts {
 impl Counts {
     /// Counts an entry, or no longer, in these kinds.
     fn change(&mut self, facts: &Facts, kinds: u8, more: bool) {
-        fn step(count: Option<&mut u32>, more: bool) {
-            if let Some(count) = count {
-                *count = if more { *count + 1 } else { count.saturating_sub(1) };
-            }
-        }
         if kinds & CATEGORY != 0 {
             self.categories.change(facts.category, more);
         }
@@ -87,10 +82,43 @@ impl Counts {
         }
     }
 
+    /// Looks at each of a few, which are all that can match. Says which do, and counts those of which one condition
+    /// does not hold with its kind.
+    fn judge(&mut self, table: &Table, selector: &Selector<'_>, few: &Set) -> Set {
+        let mut matches = Vec::new();
+        let (mut categories, mut shops) = (vec![0u32; table.categories.len()], vec![0u32; table.shops.len()]);
+        few.each(|slot| {
+            let facts = table.columns.facts(slot);
+            let failing = selector.filter.failing(&facts);
+            if failing.count_ones() > 1 || !selector.has_words(slot) {
+                return;
+            }
+            if failing == 0 {
+                matches.push(slot);
+            }
+            if failing & !CATEGORY == 0 {
+                step(categories.get_mut(at(facts.category)), true);
+            }
+            if failing & !SHOP == 0 {
+                step(shops.get_mut(at(facts.shop)), true);
+            }
+            self.change(
+                &facts,
+                if failing == 0 { PRICE | RATING | STOCK } else { failing & !(CATEGORY | SHOP) },
+                true,
+            );
+        });
+        (self.categories, self.shops) = (Tally::of(&categories), Tally::of(&shops));
+        Set::List(matches)
+    }
+
     /// Counts the whole of a set in these kinds.
     fn add(&mut self, table: &Table, set: &Set, kinds: u8) {
         // Where most are selected, it is less work to count the others.
         let others = (set.len() > table.len() / 2).then(|| {
+            if set.len() == table.len() {
+                return Set::default();
+            }
             let mut others = table.live.clone();
             match set {
                 Set::Bits(bits) => others.minus(bits),
@@ -101,34 +129,38 @@ impl Counts {
             Set::Bits(others)
         });
         let counted = others.as_ref().unwrap_or(set);
+        let inverted = others.is_some();
+        // A single kind of few values: how much its sets have in common with this one.
+        if let Set::Bits(bits) = counted
+            && (kinds == STOCK || kinds == RATING)
+        {
+            return self.add_common(table, set.len(), bits, inverted, kinds);
+        }
+        let (mut categories, mut shops) = (vec![0u32; table.categories.len()], vec![0u32; table.shops.len()]);
+        let mut codes = [0u32; 256];
+        match kinds {
+            CATEGORY => counted.each(|slot| {
+                step(categories.get_mut(at(table.columns.counted(slot).category())), true);
+            }),
+            SHOP => counted.each(|slot| step(shops.get_mut(at(table.columns.counted(slot).shop)), true)),
+            _ => counted.each(|slot| {
+                let entry = table.columns.counted(slot);
+                step(categories.get_mut(at(entry.category())), true);
+                step(shops.get_mut(at(entry.shop)), true);
+                step(codes.get_mut(usize::from(entry.code())), true);
+            }),
+        }
         let sizes = |groups: &[Group]| groups.iter().map(|group| crate::set::slot(group.set.len())).collect();
-        let count = |column: &[u32], groups: &[Group]| {
-            let mut counts = vec![0u32; groups.len()];
-            counted.each(|slot| {
-                if let Some(count) = column.get(at(slot)).and_then(|group| counts.get_mut(at(*group))) {
-                    *count += 1;
-                }
-            });
-            Tally::of(&all_but(others.is_some(), || sizes(groups), counts))
-        };
         if kinds & CATEGORY != 0 {
-            self.categories = count(&table.columns.category, &table.categories);
+            self.categories = Tally::of(&all_but(inverted, || sizes(&table.categories), categories));
         }
         if kinds & SHOP != 0 {
-            self.shops = count(&table.columns.shop, &table.shops);
+            self.shops = Tally::of(&all_but(inverted, || sizes(&table.shops), shops));
         }
         if kinds & (PRICE | RATING | STOCK) == 0 {
             return;
         }
-        let mut codes = vec![0u32; table.codes.len()];
-        counted.each(|slot| {
-            if let Some(count) =
-                table.columns.code.get(at(slot)).and_then(|code| codes.get_mut(usize::from(*code)))
-            {
-                *count += 1;
-            }
-        });
-        for (code, count) in all_but(others.is_some(), || table.codes.clone(), codes).into_iter().enumerate()
+        for (code, count) in all_but(inverted, || table.codes.clone(), codes.to_vec()).into_iter().enumerate()
         {
             let (price, stars, stock) = decode(code);
             let places = [
@@ -142,6 +174,32 @@ impl Counts {
                 }
             }
         }
+    }
+
+    /// Counts `len` entries that are these, or all but these, by stock or by stars.
+    fn add_common(&mut self, table: &Table, len: usize, bits: &Bits, inverted: bool, kind: u8) {
+        let with = |own: &Bits| {
+            let common = bits.common(own);
+            crate::set::slot(if inverted { own.len().saturating_sub(common) } else { common })
+        };
+        let len = crate::set::slot(len);
+        if kind == STOCK {
+            let in_stock = with(&table.in_stock);
+            self.stock = [len.saturating_sub(in_stock), in_stock];
+            return;
+        }
+        let mut at_least = len;
+        let fewer = table.rated.iter().map(with).chain([0]);
+        for (count, fewer) in self.stars.iter_mut().zip(fewer) {
+            *count = at_least.saturating_sub(fewer);
+            at_least = fewer;
+        }
+    }
+}
+
+fn step(count: Option<&mut u32>, more: bool) {
+    if let Some(count) = count {
+        *count = if more { *count + 1 } else { count.saturating_sub(1) };
     }
 }
 
@@ -175,13 +233,20 @@ impl View {
         let found = (!filter.words.is_empty()).then_some(found).flatten();
         let list_max = LIST_MAX.min(table.list_max());
         let active = filter.kinds();
-        let matches = filter.select(table, found, active);
+        let selector = Selector::new(table, &filter, found);
         let mut counts = Counts::default();
-        counts.add(table, &matches, !active);
-        for kind in KINDS.into_iter().filter(|kind| active & kind != 0) {
-            counts.add(table, &filter.select(table, found, active & !kind), kind);
+        let (matches, left) = match selector.few() {
+            Some((few, kind)) => (counts.judge(table, &selector, few), active & kind),
+            None => {
+                let matches = selector.select(active);
+                counts.add(table, &matches, !active);
+                (matches, active)
+            }
+        };
+        for kind in KINDS.into_iter().filter(|kind| left & kind != 0) {
+            counts.add(table, &selector.select(active & !kind), kind);
         }
-        let matches = matches.into_owned().fitted(list_max);
+        let matches = matches.fitted(list_max);
         let levels = match words {
             None => levels
                 .iter()
@@ -310,7 +375,7 @@ fn levels(table: &Table, filter: &Filter) -> Vec<Set> {
                 .filter_map(|sets| sets.get(level).or(sets.last()))
                 .map(|set| Cow::Borrowed(set.as_ref()))
                 .collect();
-            intersection(&sets)
+            intersection(&sets).fitted(LIST_MAX)
         })
         .collect()
 }

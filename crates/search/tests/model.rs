@@ -221,10 +221,14 @@ fn text(most: usize) -> impl Strategy<Value = String> {
 }
 
 fn item() -> impl Strategy<Value = Item> {
+    item_of(60)
+}
+
+fn item_of(ids: u16) -> impl Strategy<Value = Item> {
     let price = prop_oneof![-10i64..10, 0i64..1_000, 0i64..600_000, Just(500i64), Just(i64::MAX)];
     let rating = prop_oneof![Just(None), (0u16..=500).prop_map(Some), (0u16..=5).prop_map(|n| Some(n * 100))];
     (
-        (0u16..60, text(4), text(2), "[ABC]", 0u16..25),
+        (0..ids, text(4), text(2), "[ABC]", 0u16..25),
         (price, rating, -1i64..3, 0i64..6, prop_oneof![0i64..8, Just(i64::MIN), Just(i64::MAX)]),
     )
         .prop_map(|((number, name, tags, category, shop), (price, rating, available, sold, newest))| {
@@ -407,6 +411,27 @@ proptest! {
         }
         prop_assert!(index.remove(&item.id) && index.is_empty());
         prop_assert_eq!(index.stats().words, 0);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(3))]
+
+    /// Enough entries for every form that sets and plans take.
+    #[test]
+    fn it_is_the_same_with_thousands(
+        items in proptest::collection::vec(item_of(u16::MAX), 1_200..1_500),
+        writes in proptest::collection::vec(item_of(u16::MAX).prop_map(Write::Put), 20..40),
+        queries in proptest::collection::vec(query(), 15),
+    ) {
+        let (index, mut model) = built(&items);
+        let queries: Vec<Query> = queries.into_iter().map(|query| Query { limit: 100, ..query }).collect();
+        queries.iter().for_each(|query| compare(&index, &model, query));
+        writes.iter().for_each(|write| apply(&index, &mut model, write));
+        for item in items.iter().step_by(100) {
+            apply(&index, &mut model, &Write::Put(Item { price: item.price / 2, ..item.clone() }));
+        }
+        queries.iter().for_each(|query| compare(&index, &model, query));
     }
 }
 
