@@ -168,6 +168,7 @@ async fn events_of_the_old_server_are_mended_on_the_way_out() {
         ])
         .await
         .unwrap();
+    app.caught_up().await;
     let events = app.browser().get(ALL).await.expect(200)["events"].clone();
     assert_eq!((&events[0]["status"], &events[0]["stock"]), (&json!("Running"), &json!(7)));
     assert_eq!(events[1]["status"], "Ended");

@@ -5,6 +5,7 @@ mod admin;
 mod audit_log;
 mod balance;
 mod books;
+mod catalogue_memory;
 mod chat;
 mod claims;
 mod client_quirks;

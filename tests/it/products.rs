@@ -43,6 +43,7 @@ async fn set(app: &TestApp, id: &Value, fields: Document) {
     let update = doc! { "$set": fields };
     let result = app.db.listings(Kind::Product).update_one(doc! { "_id": id }, update).await.unwrap();
     assert_eq!(result.matched_count, 1);
+    app.caught_up().await;
 }
 
 /// Asks for a picture until it is no longer there.
@@ -411,7 +412,7 @@ async fn long_lists_are_compressed_for_those_who_can_read_that() {
     let small = app.browser().get(ALL).header("accept-encoding", "gzip").unchecked().await;
     assert_eq!(small.header("content-encoding"), Some("gzip"));
     assert!(small.body.starts_with(&[0x1f, 0x8b]));
-    assert_eq!(small.header("etag"), plain.header("etag"));
+    assert_eq!(small.header("etag").unwrap().replace("-gzip\"", "\""), plain.header("etag").unwrap());
 }
 
 #[tokio::test]
@@ -444,6 +445,7 @@ async fn documents_of_the_old_server_are_mended_on_the_way_out() {
         ])
         .await
         .unwrap();
+    app.caught_up().await;
     // Every answer is held to the contract, which says what the client cannot do without.
     let list = app.browser().get(ALL).await.expect(200)["products"].clone();
     let by_id = |id: ObjectId| list.as_array().unwrap().iter().find(|p| p["_id"] == id.to_hex()).unwrap();
@@ -474,6 +476,7 @@ async fn a_new_name_of_the_shop_shows_on_its_old_products() {
     bob.product("Lamp", "10", 9).await;
     let rename = doc! { "$set": { "name": "Bob & Sons", "description": "Lamps since 1950" } };
     app.db.of::<Shop>().update_one(doc! { "_id": bob.id }, rename).await.unwrap();
+    app.caught_up().await;
     let product = app.browser().get(ALL).await.expect(200)["products"][0].clone();
     assert_eq!(product["shop"]["name"], "Bob & Sons");
     // The client reads the misspelt one.

@@ -5,9 +5,11 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
-use shared::{auth::Sessions, clock::Clock, config::Config, db::Db};
+use bson::{Document, doc};
+use shared::{auth::Sessions, clock::Clock, config::Config, db::Db, id::Id};
 
 use crate::{
     browser::Browser,
@@ -97,11 +99,24 @@ impl TestApp {
 
     /// A second API on the same database, as behind a load balancer. Gone when it is dropped.
     pub async fn another_node(&self) -> Node {
+        self.another_node_with(|_| {}).await
+    }
+
+    /// The same with other settings.
+    pub async fn another_node_with(&self, tune: impl FnOnce(&mut Config)) -> Node {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let database = self.database.as_ref().unwrap();
-        let server = serve(database, Arc::clone(&self.config), self.clock.clone(), listener).await;
+        let mut config = Config::clone(&self.config);
+        tune(&mut config);
+        let server = serve(database, Arc::new(config), self.clock.clone(), listener).await;
         Node { base, server: Some(server) }
+    }
+
+    /// Waits until the API's memory of the catalogue has what was written straight into the database. What is written
+    /// through the API is there at once.
+    pub async fn caught_up(&self) {
+        caught_up(&self.db, &self.inside()).await;
     }
 
     /// A browser with an empty cookie jar.
@@ -165,6 +180,23 @@ impl Node {
     pub fn inside(&self) -> Arc<api::App> {
         self.server.as_ref().unwrap().app()
     }
+
+    /// See [`TestApp::caught_up`].
+    pub async fn caught_up(&self, app: &TestApp) {
+        caught_up(&app.db, &self.inside()).await;
+    }
+}
+
+/// What comes after everything that has been written so far is a document that nobody is shown.
+async fn caught_up(db: &Db, app: &api::App) {
+    let now = db.database().run_command(doc! { "ping": 1 }).await.unwrap();
+    let moment = now.get_timestamp("operationTime").unwrap();
+    let sentinel = doc! { "_id": format!("sentinel {}", Id::<()>::new()) };
+    let events = db.raw::<Document>("events");
+    events.insert_one(&sentinel).await.unwrap();
+    let followed = tokio::time::timeout(Duration::from_secs(60), app.catalogue.follows(moment)).await;
+    assert!(followed.is_ok(), "the catalogue's memory does not follow the database");
+    events.delete_one(sentinel).await.unwrap();
 }
 
 impl Drop for Node {

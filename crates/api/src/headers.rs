@@ -1,16 +1,19 @@
 //! What every answer tells the browser about itself: how far it may be kept, framed, sniffed and embedded.
 
+use std::sync::Arc;
+
 use actix_web::{
     Error as ActixError,
     body::MessageBody,
     dev::{ServiceRequest, ServiceResponse},
     http::header::{
-        CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY,
+        CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderMap, HeaderName, HeaderValue, REFERRER_POLICY,
         STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
     },
     middleware::Next,
     web,
 };
+use shared::config::Config;
 
 use crate::state::App;
 
@@ -28,11 +31,17 @@ pub async fn harden(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
 ) -> Result<ServiceResponse<impl MessageBody>, ActixError> {
-    let https =
-        request.app_data::<web::Data<App>>().is_some_and(|app| app.config.public_url.starts_with("https://"));
+    let config = request.app_data::<web::Data<App>>().map(|app| Arc::clone(&app.config));
     let is_media = request.path().starts_with("/uploads/");
     let mut response = next.call(request).await?;
-    let headers = response.headers_mut();
+    if let Some(config) = config {
+        complete(response.headers_mut(), is_media, &config);
+    }
+    Ok(response)
+}
+
+/// Says what an answer does not say of itself.
+pub(crate) fn complete(headers: &mut HeaderMap, is_media: bool, config: &Config) {
     // Pictures are shown by the client's pages, wherever those are served from.
     let embedded = if is_media { "cross-origin" } else { "same-origin" };
     for (name, value) in [
@@ -47,11 +56,10 @@ pub async fn harden(
             headers.insert(name, HeaderValue::from_static(value));
         }
     }
-    if https {
+    if config.public_url.starts_with("https://") {
         let year = HeaderValue::from_static("max-age=31536000; includeSubDomains");
         headers.insert(STRICT_TRANSPORT_SECURITY, year);
     }
-    Ok(response)
 }
 
 /// What a page or a file of the client says of itself.

@@ -436,7 +436,7 @@ pub(crate) fn credentials(request: &ServiceRequest) -> Credentials {
 }
 
 /// Where a request comes from, as the rules shared with the chat server want to know it.
-fn arrival(request: &ServiceRequest) -> Arrival<'_> {
+pub(crate) fn arrival(request: &ServiceRequest) -> Arrival<'_> {
     let text = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
     Arrival {
         host: text(header::HOST),

@@ -5,7 +5,7 @@ use std::future::ready;
 use actix_web::{
     Handler, HttpResponse, Responder, ResponseError as _, Route as ActixRoute, guard,
     http::{Method, header::ALLOW},
-    middleware::{Compress, from_fn},
+    middleware::from_fn,
     web,
 };
 
@@ -27,12 +27,6 @@ pub(crate) struct Route {
 }
 
 impl Route {
-    /// Compresses its answers for those who can read that. For long lists: short answers are not worth
-    /// the time.
-    pub(crate) fn compressed(self) -> Self {
-        Self { service: self.service.wrap(Compress::default()), ..self }
-    }
-
     /// Counts each request, and refuses those beyond this limit.
     pub(crate) fn under(self, limit: Limit) -> Self {
         Self { limit: Some(limit), service: limits::under(limit, self.service), ..self }

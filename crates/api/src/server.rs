@@ -15,7 +15,10 @@ use actix_web::{
     App as ActixApp,
     body::MessageBody,
     dev::{AppConfig, ServerHandle, ServiceRequest, ServiceResponse},
-    http::{Method, StatusCode, header::CONTENT_LENGTH},
+    http::{
+        Method, StatusCode,
+        header::{ACCESS_CONTROL_ALLOW_CREDENTIALS, CONTENT_LENGTH, HeaderMap, HeaderValue, VARY},
+    },
     middleware::{Next, from_fn},
     web,
 };
@@ -24,7 +27,7 @@ use tokio::{net::TcpStream, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    audit_log, dead_letters, headers,
+    audit_log, catalogue, dead_letters, headers,
     identity::{conduct, identify},
     line::{Line, Lines, serving},
     outbox, payments, port, routes,
@@ -39,7 +42,7 @@ pub struct Server {
     handle: ServerHandle,
     task: JoinHandle<std::io::Result<()>>,
     app: Arc<App>,
-    workers: [JoinHandle<()>; 6],
+    workers: [JoinHandle<()>; 7],
     quit: CancellationToken,
 }
 
@@ -69,6 +72,7 @@ pub fn serve(app: App, listener: TcpListener) -> std::io::Result<Server> {
     let task = tokio::spawn(server);
     let quit = CancellationToken::new();
     let workers = [
+        tokio::spawn(catalogue::memory::keep::keep(Arc::clone(&app), quit.clone())),
         tokio::spawn(audit_log::keep(Arc::clone(&app), quit.clone())),
         tokio::spawn(outbox::work(Arc::clone(&app), quit.clone())),
         tokio::spawn(dead_letters::measure(Arc::clone(&app), quit.clone())),
@@ -95,6 +99,7 @@ fn connections(
         .wrap(cors(Arc::clone(&config)))
         .wrap(from_fn(bodiless_preflights))
         .wrap(from_fn(headers::harden))
+        .wrap(from_fn(catalogue::front::at_once))
         .wrap(from_fn(serving))
         .into_factory()
         .map_err(|error: actix_web::Error| error.as_response_error().error_response());
@@ -166,6 +171,16 @@ async fn bodiless_preflights(
     Ok(response)
 }
 
+/// What scripts may read of every answer besides its content.
+const EXPOSED: [&str; 3] = ["x-request-id", "retry-after", "etag"];
+
+/// What [`cors`] says of answers to those who name no origin.
+pub(crate) fn cors_of_all(headers: &mut HeaderMap) {
+    let asks = "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
+    headers.append(VARY, HeaderValue::from_static(asks));
+    headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+}
+
 /// Listed origins may read every answer, with cookies. Foreign ones get no header, and their pages
 /// then cannot read the answer; what they may change is decided by [`identify`].
 fn cors(config: Arc<shared::config::Config>) -> Cors {
@@ -175,7 +190,7 @@ fn cors(config: Arc<shared::config::Config>) -> Cors {
         })
         .allowed_methods(["GET", "HEAD", "PUT", "PATCH", "POST", "DELETE"])
         .allow_any_header()
-        .expose_headers(["x-request-id", "retry-after", "etag"])
+        .expose_headers(EXPOSED)
         .supports_credentials()
         .block_on_origin_mismatch(false)
         .max_age(86_400)

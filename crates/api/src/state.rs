@@ -13,6 +13,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     audit_log::AuditLog,
+    catalogue::memory::Memory,
     limits::Limits,
     load::Load,
     mail::Mailer,
@@ -51,6 +52,8 @@ pub struct App {
     pub gateways: Gateways,
     /// What gateways tell of their own accord.
     pub inbox: Inbox,
+    /// What shops sell, ready to be shown.
+    pub catalogue: Arc<Memory>,
     /// Lets checkouts take turns.
     pub checkouts: Checkouts,
     /// Cancelled once the server is about to stop.
@@ -85,6 +88,7 @@ impl App {
             hasher: Hasher::new(config.bcrypt_cost)?,
             limits: Limits::new(Arc::clone(&config), db.clone(), clock.clone(), audit_log.clone()),
             audit_log,
+            catalogue: Arc::new(Memory::new(db.clone(), Arc::clone(&config), clock.clone())),
             db,
             config,
             clock,

@@ -1,6 +1,12 @@
 //! The database handle: typed collections, and transactions with bounded retry.
 
-use std::{collections::BTreeSet, future::Future, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex as SyncMutex, PoisonError},
+    time::Duration,
+};
 
 use bson::{Document, doc};
 use mongodb::{
@@ -15,7 +21,28 @@ use crate::{
     id::Id,
     lenient,
     model::{Kind, Listing, Stored},
+    touched::{Marks, Touched},
 };
+
+tokio::task_local! {
+    /// What the transaction that is under way has touched so far.
+    static TOUCHED: Arc<SyncMutex<Vec<Touched>>>;
+}
+
+/// Marks what a transaction has touched once it has ended, also where nobody waited for its end.
+struct MarkAtEnd {
+    touched: Arc<SyncMutex<Vec<Touched>>>,
+    marks: Marks,
+}
+
+impl Drop for MarkAtEnd {
+    fn drop(&mut self) {
+        let touched = std::mem::take(&mut *self.touched.lock().unwrap_or_else(PoisonError::into_inner));
+        if !touched.is_empty() {
+            self.marks.note(touched);
+        }
+    }
+}
 
 /// The database that holds everything. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -23,6 +50,7 @@ pub struct Db {
     client: Client,
     database: Database,
     queues: Arc<[Mutex<()>; QUEUES]>,
+    marks: Marks,
 }
 
 /// A future that a transaction's body returns.
@@ -72,7 +100,8 @@ impl Db {
         let name = options.default_database.clone().unwrap_or_else(|| "test".to_owned());
         let client = Client::with_options(options)?;
         let database = client.database(&name);
-        Ok(Self { client, database, queues: Arc::new([const { Mutex::const_new(()) }; QUEUES]) })
+        let queues = Arc::new([const { Mutex::const_new(()) }; QUEUES]);
+        Ok(Self { client, database, queues, marks: Marks::default() })
     }
 
     /// The collection of a stored type.
@@ -100,6 +129,22 @@ impl Db {
         &self.client
     }
 
+    /// To be said behind every write that changes what is shown of the catalogue: it then is in whatever this
+    /// process answers from now on. In a transaction it counts once that has ended.
+    pub fn touched(&self, what: Touched) {
+        let collected = TOUCHED.try_with(|touched| {
+            touched.lock().unwrap_or_else(PoisonError::into_inner).push(what);
+        });
+        if collected.is_err() {
+            self.marks.note([what]);
+        }
+    }
+
+    /// What was touched, for whoever keeps a copy.
+    pub const fn marks(&self) -> &Marks {
+        &self.marks
+    }
+
     /// Whether the server answers.
     pub async fn ping(&self) -> mongodb::error::Result<()> {
         self.database.run_command(doc! { "ping": 1 }).await.map(drop)
@@ -121,7 +166,18 @@ impl Db {
     }
 
     /// The same with another patience, for those who can do something about a conflict.
-    pub(crate) async fn transaction_within<T, E, F>(&self, patience: Duration, mut body: F) -> Result<T, E>
+    pub(crate) async fn transaction_within<T, E, F>(&self, patience: Duration, body: F) -> Result<T, E>
+    where
+        F: for<'s> FnMut(&'s mut ClientSession) -> TxFuture<'s, T, E> + Send,
+        E: From<Error> + AsDriverError,
+    {
+        let touched = Arc::<SyncMutex<Vec<Touched>>>::default();
+        // A commit of which nothing was heard may have taken place, so the marks do not ask how it ended.
+        let _marks = MarkAtEnd { touched: Arc::clone(&touched), marks: self.marks.clone() };
+        TOUCHED.scope(touched, self.attempts(patience, body)).await
+    }
+
+    async fn attempts<T, E, F>(&self, patience: Duration, mut body: F) -> Result<T, E>
     where
         F: for<'s> FnMut(&'s mut ClientSession) -> TxFuture<'s, T, E> + Send,
         E: From<Error> + AsDriverError,

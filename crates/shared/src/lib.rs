@@ -20,3 +20,4 @@ pub mod model;
 pub mod money;
 pub mod tally;
 pub mod telemetry;
+pub mod touched;

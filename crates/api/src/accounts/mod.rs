@@ -18,6 +18,7 @@ use shared::{
     clock::Timestamp,
     id::Id,
     model::{PendingAccount, PendingRegistration, Picture, ROLE_SELLER, ROLE_USER, Shop, Stored, User},
+    touched::Touched,
 };
 
 use crate::error::Refusal;
@@ -58,6 +59,8 @@ pub(crate) trait Account: Stored + Serialize + DeserializeOwned + Clone + Unpin 
     fn avatar(&self) -> Option<&Picture>;
     /// When it was made.
     fn created_at(&self) -> Timestamp;
+    /// What its picture stands on in the catalogue.
+    fn shown(id: Id<Self>) -> Touched;
     /// The account that a registration becomes, unless the registration is for the other kind.
     fn from_pending(pending: PendingRegistration, now: Timestamp) -> Option<Self>;
 }
@@ -112,6 +115,9 @@ impl Account for User {
     fn created_at(&self) -> Timestamp {
         self.created_at.unwrap_or_else(|| self.id.made_at())
     }
+    fn shown(id: Id<Self>) -> Touched {
+        Touched::Reviewer(id)
+    }
     fn from_pending(pending: PendingRegistration, now: Timestamp) -> Option<Self> {
         match pending.account {
             PendingAccount::User => Some(Self {
@@ -163,6 +169,9 @@ impl Account for Shop {
     }
     fn created_at(&self) -> Timestamp {
         self.created_at.unwrap_or_else(|| self.id.made_at())
+    }
+    fn shown(id: Id<Self>) -> Touched {
+        Touched::Shop(id)
     }
     fn from_pending(pending: PendingRegistration, now: Timestamp) -> Option<Self> {
         match pending.account {

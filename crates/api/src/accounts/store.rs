@@ -235,9 +235,12 @@ pub(crate) async fn set_avatar_in<A: Account>(
             None => update.session(&mut *session).await?,
         };
     }
-    db.of::<A>()
+    let before = db
+        .of::<A>()
         .find_one_and_update(doc! { "_id": id }, doc! { "$set": { "avatar": avatar } })
         .return_document(ReturnDocument::Before)
         .session(session)
-        .await
+        .await?;
+    db.touched(A::shown(id));
+    Ok(before)
 }

@@ -12,7 +12,9 @@ use shared::{
 use tracing::warn;
 
 use super::{
-    conditional, form, rules, store,
+    answer, form,
+    memory::entry::print_of,
+    rules, store,
     wire::{self, Audience, ListingReply, Showing},
 };
 use crate::{
@@ -168,10 +170,17 @@ pub(crate) async fn one<Reply: Serialize>(
     state: &App,
     envelope: impl FnOnce(ListingReply) -> Reply,
 ) -> Result<HttpResponse> {
+    if let Some(known) = state.catalogue.one(kind, id).await {
+        let listing = known.ok_or(wire::not_found(kind))?;
+        return Ok(answer::short(request.headers(), &listing));
+    }
     let listing = store::find(&state.db, kind, id).await?.ok_or(wire::not_found(kind))?;
     let shop = shops::store::find_public(&state.db, listing.shop_id).await?;
-    let reply = ListingReply::of(listing, kind, shop.as_ref(), &showing(state, Audience::Shoppers));
-    conditional::reply(request, &envelope(reply))
+    let shops = shop.map(|shop| (shop.id, shop)).into_iter().collect();
+    let showing = showing(state, Audience::Shoppers);
+    let print = printed(std::slice::from_ref(&listing), kind, &shops, &showing)?;
+    let reply = ListingReply::of(listing, kind, shops.values().next(), &showing);
+    Ok(answer::short(request.headers(), &answer::written(&envelope(reply), print)?))
 }
 
 /// Every listing of every shop, as shoppers see them.
@@ -181,13 +190,18 @@ pub(crate) async fn all<Reply: Serialize>(
     state: &App,
     envelope: impl FnOnce(Vec<ListingReply>) -> Reply,
 ) -> Result<HttpResponse> {
+    if let Some(shown) = state.catalogue.all(kind).await {
+        return Ok(answer::shown(request.headers(), shown, &state.catalogue).await);
+    }
     let listings = store::all(&state.db, kind).await?;
     let mut ids: Vec<Id<Shop>> = listings.iter().map(|listing| listing.shop_id).collect();
     ids.sort_unstable();
     ids.dedup();
     let shops = shops::store::public_by_ids(&state.db, &ids).await?;
-    let replies = ListingReply::all(listings, kind, &shops, &showing(state, Audience::Shoppers));
-    conditional::reply(request, &envelope(replies))
+    let showing = showing(state, Audience::Shoppers);
+    let print = printed(&listings, kind, &shops, &showing)?;
+    let replies = ListingReply::all(listings, kind, &shops, &showing);
+    Ok(answer::passing(request.headers(), answer::written(&envelope(replies), print)?).await)
 }
 
 /// The listings of one shop. Its owner, and a call without a credential where those are accepted,
@@ -200,17 +214,34 @@ pub(crate) async fn of_shop<Reply: Serialize>(
     state: &App,
     envelope: impl FnOnce(Vec<ListingReply>) -> Reply,
 ) -> Result<HttpResponse> {
-    let Some(shop_id) = shop_id else { return conditional::reply(request, &envelope(Vec::new())) };
+    let Some(shop_id) = shop_id else {
+        return Ok(answer::passing(request.headers(), answer::written(&envelope(Vec::new()), 0)?).await);
+    };
     let owner = caller.shop == Some(shop_id) || caller.is_accepted_bare();
     let audience = if owner { Audience::Owner } else { Audience::Shoppers };
+    if let Some(list) = state.catalogue.of_shop(kind, shop_id, audience).await {
+        return Ok(answer::list(request.headers(), &list, &state.catalogue).await);
+    }
     let listings = store::of_shop(&state.db, kind, shop_id).await?;
     let shops: HashMap<_, _> = shops::store::find_public(&state.db, shop_id)
         .await?
         .map(|shop| (shop_id, shop))
         .into_iter()
         .collect();
-    let replies = ListingReply::all(listings, kind, &shops, &showing(state, audience));
-    conditional::reply(request, &envelope(replies))
+    let showing = showing(state, audience);
+    let print = printed(&listings, kind, &shops, &showing)?;
+    let replies = ListingReply::all(listings, kind, &shops, &showing);
+    Ok(answer::passing(request.headers(), answer::written(&envelope(replies), print)?).await)
+}
+
+/// What an answer from the database is known by.
+fn printed(
+    listings: &[Listing],
+    kind: Kind,
+    shops: &HashMap<Id<Shop>, Shop>,
+    showing: &Showing<'_>,
+) -> Result<u128> {
+    print_of(listings, kind, shops, showing).map_err(|error| Error::Unexpected(error.into()))
 }
 
 fn showing(state: &App, audience: Audience) -> Showing<'_> {

@@ -4,9 +4,11 @@
 //! Everything here is told which [`shared::model::Kind`] it works on; the folders `products` and
 //! `events` hold the routes and what only one of them has.
 
-mod conditional;
+mod answer;
 mod form;
+pub(crate) mod front;
 pub(crate) mod handlers;
+pub(crate) mod memory;
 pub(crate) mod rules;
 pub(crate) mod store;
 pub(crate) mod wire;

@@ -47,12 +47,30 @@ impl Phase {
 /// Where an event stands at that moment. One without an end, which only a damaged document lacks, is
 /// over.
 pub fn phase(event: &Listing, now: Timestamp) -> Phase {
-    if event.ends_at.is_none_or(|end| end <= now) {
+    phase_between(event.starts_at, event.ends_at, now)
+}
+
+/// The same of its dates.
+pub fn phase_between(starts_at: Option<Timestamp>, ends_at: Option<Timestamp>, now: Timestamp) -> Phase {
+    if ends_at.is_none_or(|end| end <= now) {
         Phase::Ended
-    } else if event.starts_at.is_some_and(|start| start > now) {
+    } else if starts_at.is_some_and(|start| start > now) {
         Phase::Upcoming
     } else {
         Phase::Running
+    }
+}
+
+/// When an event next comes to stand elsewhere, if ever.
+pub fn next_turn(
+    starts_at: Option<Timestamp>,
+    ends_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    match phase_between(starts_at, ends_at, now) {
+        Phase::Upcoming => starts_at.min(ends_at),
+        Phase::Running => ends_at,
+        Phase::Ended => None,
     }
 }
 

@@ -7,6 +7,7 @@ use shared::{
     db::Db,
     id::Id,
     model::{Kind, Listing, Shop},
+    touched::Touched,
 };
 
 use crate::idempotency::{self, Answer, Given, Memory};
@@ -15,7 +16,7 @@ type Result<T> = mongodb::error::Result<T>;
 
 /// What answers are made of. Old documents hold whole accounts, bank details included, in the copies
 /// of shops and reviewers; those stay in the database.
-fn shown() -> Document {
+pub(super) fn shown() -> Document {
     doc! {
         "name": 1, "description": 1, "category": 1, "tags": 1, "originalPrice": 1, "discountPrice": 1,
         "stock": 1, "reserved": 1, "images": 1, "shopeId": 1, "rating": 1, "sold_out": 1, "start_date": 1,
@@ -52,7 +53,10 @@ pub(super) async fn insert(
     listing: Listing,
     answer: Answer,
 ) -> crate::error::Result<Given> {
-    idempotency::insert(db, db.listings(kind), memory, listing, answer).await
+    let id = listing.id;
+    let inserted = idempotency::insert(db, db.listings(kind), memory, listing, answer).await;
+    db.touched(Touched::Listing(kind, id));
+    inserted
 }
 
 /// One of a shop's listings, as a transaction sees it.
@@ -128,6 +132,7 @@ pub(super) async fn update_in(
         update.insert("$unset", unset);
     }
     let result = db.listings(kind).update_one(filter, update).session(session).await?;
+    db.touched(Touched::Listing(kind, before.id));
     Ok(result.matched_count == 1)
 }
 
@@ -141,5 +146,9 @@ pub(super) async fn delete_in(
     shop: Id<Shop>,
 ) -> Result<Option<Listing>> {
     let filter = doc! { "_id": id, "shopeId": shop.hex(), "reserved": { "$not": { "$gt": 0 } } };
-    db.listings(kind).find_one_and_delete(filter).projection(doc! { "images": 1 }).session(session).await
+    let listings = db.listings(kind);
+    let delete = listings.find_one_and_delete(filter).projection(doc! { "images": 1 });
+    let deleted = delete.session(session).await?;
+    db.touched(Touched::Listing(kind, id));
+    Ok(deleted)
 }

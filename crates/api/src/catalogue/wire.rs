@@ -126,7 +126,7 @@ impl From<Change> for Entered {
 }
 
 /// For whom a listing is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Audience {
     /// Whoever may want to buy it: `stock` is what is available.
     Shoppers,
@@ -272,6 +272,11 @@ impl ListingReply {
             status,
             version: listing.version,
         }
+    }
+
+    /// The shop that is shown with it.
+    pub(super) const fn shop(&self) -> &ShopReply {
+        &self.shop
     }
 
     /// Shows several, each with its shop.

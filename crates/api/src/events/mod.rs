@@ -12,8 +12,8 @@ use crate::{
 pub(crate) fn routes() -> Vec<Route> {
     vec![
         post("/create-event", handlers::create).under(Limit::Upload),
-        get("/get-all-events-shop", handlers::all).compressed(),
-        get("/get-all-events-shop/{id}", handlers::of_shop).compressed(),
+        get("/get-all-events-shop", handlers::all),
+        get("/get-all-events-shop/{id}", handlers::of_shop),
         get("/get-event/{id}", handlers::one),
         put("/update-event/{id}", handlers::update).under(Limit::Upload),
         delete("/delete-shop-event/{id}", handlers::delete),

@@ -7,6 +7,7 @@ use shared::{
     id::Id,
     lenient::whole_in,
     model::{Kind, Listing, Order, PaymentInfo, RememberedAnswer, Shop, Status, Stored as _, User},
+    touched::Touched,
 };
 
 /// Whose orders a query may touch. It is part of every filter.
@@ -192,5 +193,6 @@ pub(super) async fn reserve(
         })
         .collect();
     let matched = db.update_all(session, kind.collection(), updates).await?;
+    reservations.iter().for_each(|(id, _)| db.touched(Touched::Listing(kind, *id)));
     Ok(usize::try_from(matched) == Ok(reservations.len()))
 }

@@ -12,6 +12,7 @@ use shared::{
         Status, StatusChange, StockState,
     },
     money::Money,
+    touched::Touched,
 };
 
 use super::{
@@ -317,7 +318,9 @@ async fn add_to_listing(
         .collect();
     let update = vec![doc! { "$set": sums }];
     // A listing that was deleted meanwhile has no units to count.
-    db.listings(kind).update_one(doc! { "_id": line.id }, update).session(session).await.map(drop)
+    db.listings(kind).update_one(doc! { "_id": line.id }, update).session(session).await?;
+    db.touched(Touched::Listing(kind, line.id));
+    Ok(())
 }
 
 /// What the old server wrote beside us is tracked once a migration has seen it.
@@ -355,7 +358,9 @@ async fn unreserved(
         } },
     ];
     let products = db.listings(Kind::Product);
-    products.update_one(doc! { "_id": line.id }, update).session(session).await.map(drop)
+    products.update_one(doc! { "_id": line.id }, update).session(session).await?;
+    db.touched(Touched::Listing(Kind::Product, line.id));
+    Ok(())
 }
 
 async fn move_money(

@@ -14,8 +14,8 @@ use crate::{
 pub(crate) fn routes() -> Vec<Route> {
     vec![
         post("/create-product", handlers::create).under(Limit::Upload),
-        get("/get-all-products", handlers::all).compressed(),
-        get("/get-all-products-shop/{id}", handlers::of_shop).compressed(),
+        get("/get-all-products", handlers::all),
+        get("/get-all-products-shop/{id}", handlers::of_shop),
         get("/get-product/{id}", handlers::one),
         put("/update-product/{id}", handlers::update).under(Limit::Upload),
         delete("/delete-shop-product/{id}", handlers::delete),

@@ -9,6 +9,7 @@ use shared::{
     id::Id,
     lenient,
     model::{CartLine, Kind, Listing, Order, Review, Reviewer, Status, Stored as _, User},
+    touched::Touched,
 };
 
 use super::rules::Opinion;
@@ -66,6 +67,7 @@ pub(super) async fn put_review_in(
         .update_one(doc! { "_id": opinion.product }, put_review(&review, reviewer.id)?)
         .session(session)
         .await?;
+    db.touched(Touched::Listing(Kind::Product, opinion.product));
     Ok(result.matched_count == 1)
 }
 

@@ -11,6 +11,7 @@ use shared::{
     ledger, lenient,
     model::{LedgerEntry, Shop, Stored as _, WithdrawMethod},
     money::Money,
+    touched::Touched,
 };
 
 use super::statement::{Cause, Cursor, Movement, Totals, movements};
@@ -21,7 +22,7 @@ pub(crate) async fn find(db: &Db, id: Id<Shop>) -> mongodb::error::Result<Option
 }
 
 /// What is public of a shop. Nothing else is even read.
-fn public() -> Document {
+pub(crate) fn public() -> Document {
     doc! { "name": 1, "avatar": 1, "description": 1, "address": 1, "phoneNumber": 1, "createdAt": 1 }
 }
 
@@ -85,10 +86,13 @@ pub(crate) async fn set_withdraw_method(
 }
 
 async fn set_fields(db: &Db, id: Id<Shop>, fields: Document) -> mongodb::error::Result<Option<Shop>> {
-    db.of::<Shop>()
+    let shops = db.of::<Shop>();
+    let updated = shops
         .find_one_and_update(doc! { "_id": id }, doc! { "$set": fields })
         .return_document(ReturnDocument::After)
-        .await
+        .await;
+    db.touched(Touched::Shop(id));
+    updated
 }
 
 /// A page of what moved a shop's balance.

@@ -24,6 +24,11 @@ impl Credentials {
         self.user.is_some() || self.seller.is_some() || self.bearer.is_some() || self.legacy().is_some()
     }
 
+    /// Whether the browser's cookies may have to be set anew: a session of the old server, or one without the marker.
+    pub fn want_mending(&self) -> bool {
+        self.legacy().is_some() || (self.user.is_some() && self.marker.is_none())
+    }
+
     /// The old server's session, if the script-visible cookie holds one instead of the marker.
     pub fn legacy(&self) -> Option<&str> {
         self.marker.as_deref().filter(|value| !value.is_empty() && *value != MARKER)

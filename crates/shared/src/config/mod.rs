@@ -83,6 +83,8 @@ pub const NAMES: &[&str] = &[
     "CHAT_CONNECTIONS_PER_ADDRESS",
     "CHAT_DRAIN",
     "REQUESTS_MAX",
+    "CATALOGUE_MEMORY",
+    "CATALOGUE_LIST_MEMORY",
     "CONNECTIONS_MAX",
     "CONNECTIONS_PER_ADDRESS",
     "SHUTDOWN_LEAD",
@@ -301,6 +303,15 @@ pub struct ConnectionLimits {
     pub patience: Duration,
 }
 
+/// What the catalogue may take of this process' memory, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct CatalogueLimits {
+    /// For what is shown of products and events. What does not fit is read from the database each time.
+    pub memory: usize,
+    /// For whole lists, ready to be sent. Longer ones are put together while they are sent.
+    pub lists: usize,
+}
+
 /// What happens when the API is told to stop.
 #[derive(Clone, Copy, Debug)]
 pub struct Shutdown {
@@ -397,6 +408,8 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// What requests may cost.
     pub request_limits: RequestLimits,
+    /// What the catalogue may take of the memory.
+    pub catalogue: CatalogueLimits,
     /// Off for benchmarks.
     pub rate_limits: bool,
     /// See [`Rates`].

@@ -3,9 +3,9 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    AppEnv, AuthMode, BadSetting, Cloudinary, Config, ConnectionLimits, GatewayLimits, LogFormat, Network,
-    Paypal, Rates, RealtimeAdapter, RequestLimits, SameSite, Secret, Shutdown, Smtp, Stripe,
-    without_password,
+    AppEnv, AuthMode, BadSetting, CatalogueLimits, Cloudinary, Config, ConnectionLimits, GatewayLimits,
+    LogFormat, Network, Paypal, Rates, RealtimeAdapter, RequestLimits, SameSite, Secret, Shutdown, Smtp,
+    Stripe, without_password,
 };
 use crate::money::{Money, Percent};
 
@@ -68,6 +68,11 @@ impl<F: Fn(&str) -> Option<String>> Reader<F> {
         self.parsed(&[name], "a number above 0", |v| v.parse().ok().filter(|n| *n > 0)).unwrap_or(default)
     }
 
+    fn bytes(&mut self, name: &'static str, default: usize) -> usize {
+        self.parsed(&[name], "an amount of memory such as 512K, 64M, 2G or a number of bytes", parse_bytes)
+            .unwrap_or(default)
+    }
+
     /// Half of what belongs together would leave a way to pay off, and nobody would know why.
     fn need(&mut self, name: &'static str, what: &str, since: &'static str) {
         if self.opt(&[name]).is_none() && self.opt(&[since]).is_some() {
@@ -105,6 +110,22 @@ pub(super) fn parse_duration(text: &str) -> Option<Duration> {
     };
     // A thousand years is no time anybody means, and keeps the sums below from overflowing.
     n.checked_mul(seconds).filter(|s| *s < 31_557_600_000).map(Duration::from_secs)
+}
+
+/// `64M`, `2G`, `512K` with or without a `B` or `iB`, or a bare number of bytes.
+pub(super) fn parse_bytes(text: &str) -> Option<usize> {
+    let text = text.trim();
+    let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, unit) = text.split_at_checked(split)?;
+    let unit = unit.trim().to_ascii_lowercase();
+    let shift = match unit.trim_end_matches('b').trim_end_matches('i') {
+        "" => 0,
+        "k" => 10,
+        "m" => 20,
+        "g" => 30,
+        _ => return None,
+    };
+    digits.parse::<usize>().ok()?.checked_mul(1 << shift)
 }
 
 /// All settings, with a default for each that is missing or cannot be read.
@@ -226,6 +247,10 @@ pub(super) fn assemble<F: Fn(&str) -> Option<String>>(read: &mut Reader<F>) -> C
         shutdown: Shutdown {
             lead: read.duration("SHUTDOWN_LEAD", if production { 5 } else { 0 }),
             grace: read.duration("SHUTDOWN_GRACE", 20),
+        },
+        catalogue: CatalogueLimits {
+            memory: read.bytes("CATALOGUE_MEMORY", 2 << 30),
+            lists: read.bytes("CATALOGUE_LIST_MEMORY", 128 << 20),
         },
         request_limits: RequestLimits {
             at_work: read.count("REQUESTS_MAX", 2_000),

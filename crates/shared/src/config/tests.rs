@@ -195,3 +195,12 @@ fn no_password_is_shown_in_a_refusal_nor_when_the_settings_are_printed() {
     let printed = format!("{:?}", config.unwrap());
     assert!(!printed.contains("passphrase"), "{printed}");
 }
+
+#[test]
+fn memory_is_given_in_bytes_or_larger_units() {
+    let read = |text| read::parse_bytes(text);
+    assert_eq!([read("64M"), read("64 MiB"), read("64mb")], [Some(64 << 20); 3]);
+    assert_eq!((read("2G"), read("0"), read("4096")), (Some(2 << 30), Some(0), Some(4096)));
+    assert_eq!((read("lots"), read("64T"), read("M"), read("-1")), (None, None, None, None));
+    assert_eq!(with(&[]).unwrap().catalogue.memory, 2 << 30);
+}
