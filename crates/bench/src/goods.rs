@@ -5,7 +5,7 @@ use bson::Bson;
 use serde_json::{Value, json};
 use shared::{
     auth::{Kind as Account, Sessions},
-    clock::Clock,
+    clock::{Clock, Timestamp},
     db::Db,
     id::Id,
     model::{Image, Kind, Listing, Picture, ROLE_SELLER, ROLE_USER, Shop, ShopCopy, User},
@@ -33,21 +33,7 @@ pub(crate) async fn plant(
     hot_stock: Option<i64>,
 ) -> anyhow::Result<(Id<Listing>, Vec<String>)> {
     let now = Clock::default().now();
-    let shops: Vec<Shop> = (0..SHOPS)
-        .map(|i| Shop {
-            id: Id::new(),
-            name: format!("The shop at number {i}"),
-            email: format!("shop{i}@example.com"),
-            password: "none".to_owned(),
-            address: format!("{i} Market Street, Springfield"),
-            phone_number: Some(5_550_000 + i64::from(i)),
-            role: ROLE_SELLER.to_owned(),
-            avatar: Some(picture("shop", i)),
-            balance_minor: Some(0),
-            created_at: Some(now),
-            ..Shop::default()
-        })
-        .collect();
+    let shops: Vec<Shop> = (0..SHOPS).map(|i| shop(i, now)).collect();
     let products: Vec<Listing> = (0..=PRODUCTS)
         .filter_map(|i| Some(product(i, shops.iter().cycle().nth(usize::try_from(i).ok()?)?)))
         .collect();
@@ -78,7 +64,25 @@ pub(crate) async fn plant(
     Ok((hot, tokens?))
 }
 
-fn product(i: u32, shop: &Shop) -> Listing {
+/// One of many shops.
+pub(crate) fn shop(i: u32, now: Timestamp) -> Shop {
+    Shop {
+        id: Id::new(),
+        name: format!("The shop at number {i}"),
+        email: format!("shop{i}@example.com"),
+        password: "none".to_owned(),
+        address: format!("{i} Market Street, Springfield"),
+        phone_number: Some(5_550_000 + i64::from(i)),
+        role: ROLE_SELLER.to_owned(),
+        avatar: Some(picture("shop", i)),
+        balance_minor: Some(0),
+        created_at: Some(now),
+        ..Shop::default()
+    }
+}
+
+/// One of the many things that it sells: 1.8 KB in a list.
+pub(crate) fn product(i: u32, shop: &Shop) -> Listing {
     let image = |n: u32| Image {
         id: Id::new(),
         public_id: format!("products/{i}-{n}"),

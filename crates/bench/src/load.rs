@@ -4,11 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::{BodyExt as _, Collected, Full};
 use hyper::{
-    Method, Request, StatusCode,
+    HeaderMap, Method, Request, StatusCode,
     client::conn::http1::{self, SendRequest},
-    header,
+    header::{self, HeaderName, HeaderValue},
+    http::request,
 };
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -47,16 +48,37 @@ impl Client {
     }
 
     /// Asks, and gives the status and the body.
-    async fn call(
+    pub(crate) async fn call(
         &mut self,
         method: Method,
         path: &str,
         body: String,
     ) -> anyhow::Result<(StatusCode, Bytes)> {
-        let mut request = Request::builder().method(method).uri(path).header(header::HOST, &self.address);
+        let mut request = Request::builder().method(method).uri(path);
         if !body.is_empty() {
             request = request.header(header::CONTENT_TYPE, "application/json");
         }
+        let (status, _, body) = self.send(request, body).await?;
+        Ok((status, body.to_bytes()))
+    }
+
+    /// Asks for something, and gives all of the answer.
+    pub(crate) async fn fetch(
+        &mut self,
+        path: &str,
+        headers: &[(HeaderName, HeaderValue)],
+    ) -> anyhow::Result<(StatusCode, HeaderMap, Collected<Bytes>)> {
+        let request = Request::builder().uri(path);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(name, value));
+        self.send(request, String::new()).await
+    }
+
+    async fn send(
+        &mut self,
+        request: request::Builder,
+        body: String,
+    ) -> anyhow::Result<(StatusCode, HeaderMap, Collected<Bytes>)> {
+        let mut request = request.header(header::HOST, &self.address);
         request = match &self.credential {
             Some(Credential::Cookie(cookie)) => request.header(header::COOKIE, cookie),
             Some(Credential::Bearer(token)) => {
@@ -68,11 +90,11 @@ impl Client {
             self.sender = dial(&self.address).await?;
         }
         let response = self.sender.send_request(request.body(Full::new(Bytes::from(body)))?).await?;
-        let status = response.status();
-        let body = response.into_body().collect().await?.to_bytes();
+        let (head, body) = response.into_parts();
+        let body = body.collect().await?;
         // The next request would otherwise find the connection still busy with the end of this one.
         self.sender.ready().await.ok();
-        Ok((status, body))
+        Ok((head.status, head.headers, body))
     }
 
     pub(crate) async fn get(&mut self, path: &str) -> anyhow::Result<Value> {

@@ -22,6 +22,8 @@ pub(crate) enum Program {
     Api,
     /// `souk realtime`
     Chat,
+    /// Answers files, as fast as the framework can.
+    Still,
     /// Passes messages on, over bare websockets.
     Relay,
     /// Passes messages on, through the library that the chat server uses.
@@ -43,6 +45,7 @@ impl Server {
         let arguments: &[&str] = match program {
             Program::Api => &["api"],
             Program::Chat => &["realtime"],
+            Program::Still => &["still", "--port", &text, "--bodies", "."],
             Program::Relay => &["relay", "--port", &text],
             Program::LibraryRelay => &["relay", "--library", "--port", &text],
         };
