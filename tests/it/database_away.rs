@@ -409,21 +409,23 @@ async fn a_primary_that_steps_down_or_dies_costs_no_acknowledged_order_and_the_c
         } else {
             set.step_down().await;
         }
-        if is_full() {
-            tokio::time::sleep(Duration::from_secs(20)).await;
-        }
         // Who is connected hears on the same connection what is stored by whoever is primary now.
-        let text = format!("round {round}");
-        let said = json!({ "conversationId": conversation, "sender": ann.id.hex(), "text": text });
-        let key = format!("said-in-{round}");
-        eventually("a message is stored", async || {
-            let call = ann.post("/api/messages/create-new-message").header("Idempotency-Key", &key);
-            let answer = call.json(&said).await;
-            assert!([201, 503].contains(&answer.status), "{}", answer.text());
-            answer.status == 201
-        })
-        .await;
-        assert_eq!(socket.next("getMessage").await["text"], text);
+        for part in 0..if is_full() { 6 } else { 1 } {
+            if part > 0 {
+                tokio::time::sleep(Duration::from_secs(4)).await;
+            }
+            let text = format!("round {round}, {part}");
+            let said = json!({ "conversationId": conversation, "sender": ann.id.hex(), "text": text });
+            let key = format!("said-in-{round}-{part}");
+            eventually("a message is stored", async || {
+                let call = ann.post("/api/messages/create-new-message").header("Idempotency-Key", &key);
+                let answer = call.json(&said).await;
+                assert!([201, 503].contains(&answer.status), "{}", answer.text());
+                answer.status == 201
+            })
+            .await;
+            assert_eq!(socket.next("getMessage").await["text"], text);
+        }
     }
     bustle.until_placed(10).await;
     bustle.settle(&app).await;
