@@ -238,7 +238,7 @@ async fn watch(
     Ok(watch.await?.with_type::<Change>())
 }
 
-/// Reads everything. The stream has begun already: what changes meanwhile is read again.
+/// Reads everything, with nothing known before. The stream has begun already: what changes meanwhile is read again.
 async fn fill(memory: &Memory, reader: &mut Reader) -> Result<(), End> {
     let begun = Instant::now();
     memory.change(|state| state.clear(memory.clock.now()));
@@ -309,7 +309,7 @@ async fn refresh(
             let entries = written(memory, kind, batch, |shop| memory.read().shop_is_there(shop));
             memory.change(|state| {
                 let there: HashSet<_> = entries.iter().map(|entry| entry.id).collect();
-                some.iter().filter(|id| !there.contains(id)).for_each(|id| state.take(kind, *id));
+                some.iter().filter(|id| !there.contains(id)).for_each(|id| gone(state, kind, *id));
                 entries.into_iter().for_each(|entry| state.put(kind, entry));
             });
         }
@@ -398,7 +398,13 @@ async fn forget_shop(memory: &Memory, reader: &mut Reader, shop: Id<Shop>) -> mo
     Ok(())
 }
 
-/// Writes listings out, as far as there is room for them.
+/// A listing is not on sale any more. Nobody hears of that but here.
+fn gone(state: &mut State, kind: Kind, id: Id<Listing>) {
+    state.take(kind, id);
+}
+
+/// Writes listings out as they are now, as far as there is room for them. Whatever becomes known of a listing, by
+/// whoever wrote it, passes here.
 fn written(memory: &Memory, kind: Kind, batch: Vec<Read>, is_there: impl Fn(Id<Shop>) -> bool) -> Vec<Entry> {
     let mut cost = memory.read().cost();
     let mut entries = Vec::with_capacity(batch.len());

@@ -42,7 +42,7 @@ use self::{
 };
 use super::wire::Audience;
 
-/// A list that has not changed for so long is worth compressing well.
+/// A list that has not changed for so long, and for as long again for each megabyte, is worth compressing well.
 const SETTLED: Duration = Duration::from_secs(1);
 
 /// No turn is near.
@@ -334,9 +334,11 @@ impl Memory {
             return;
         }
         // Whoever replaces it lets go of it.
+        let megabytes = u32::try_from(list.plain.len() >> 20).unwrap_or(u32::MAX);
+        let settled = SETTLED.saturating_mul(megabytes.saturating_add(1));
         let (list, compressing) = (Arc::downgrade(list), Arc::clone(&self.compressing));
         tokio::spawn(async move {
-            tokio::time::sleep(SETTLED).await;
+            tokio::time::sleep(settled).await;
             let Ok(_turn) = compressing.acquire_owned().await else { return };
             let Some(list) = list.upgrade() else { return };
             let kept = Arc::clone(&list);
