@@ -47,6 +47,7 @@ mod nodes;
 mod orders;
 mod origin;
 mod outage;
+mod paging;
 mod payment_crash;
 mod payments_admin;
 mod paypal;

@@ -413,3 +413,25 @@ async fn orphaned_transactions_of_an_earlier_life_are_ended_and_no_others() {
     stranger.commit_transaction().await.unwrap();
     drop(orphan);
 }
+
+#[tokio::test]
+async fn an_index_of_an_earlier_version_goes_when_another_has_its_place_and_nobody_elses_does() {
+    use mongodb::{IndexModel, options::IndexOptions};
+
+    let old = Database::new().await;
+    let orders = old.db.raw::<Document>("orders");
+    for (name, field) in [("orders_buyer", "user._id"), ("their_own", "status")] {
+        let options = IndexOptions::builder().name(name.to_owned()).build();
+        let keys = doc! { field: 1, "createdAt": -1 };
+        orders.create_index(IndexModel::builder().keys(keys).options(options).build()).await.unwrap();
+    }
+    for _ in 0..2 {
+        let report = old.migrate().await;
+        assert!(report.warnings.is_empty(), "{report:?}");
+        let names = old.indexes("orders").await;
+        assert!(!names.contains(&"orders_buyer".to_owned()), "{names:?}");
+        for kept in ["their_own", "orders_buyer_latest"] {
+            assert!(names.contains(&kept.to_owned()), "{names:?}");
+        }
+    }
+}

@@ -198,6 +198,14 @@ impl Query {
         let limit = text.parse().ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
         limit.ok_or_else(|| Error::field("limit", format!("must be a whole number from 1 to {MAX_LIMIT}")))
     }
+
+    /// `cursor`: where a page of a list begins, if it is not the first one.
+    pub fn cursor<C>(&self, parse: impl FnOnce(&str) -> Option<C>) -> Result<Option<C>> {
+        let Some(text) = self.text("cursor") else { return Ok(None) };
+        parse(text)
+            .map(Some)
+            .ok_or_else(|| Error::field("cursor", "must be the nextCursor of the page before"))
+    }
 }
 
 impl FromRequest for Query {

@@ -12,6 +12,7 @@ mod load;
 mod named;
 mod operation;
 mod outbox;
+mod paging;
 mod port;
 mod server;
 mod spool;

@@ -27,10 +27,7 @@ pub(super) async fn list(_: Admin, query: Query, state: State) -> Result<HttpRes
         }
         None => None,
     };
-    let before = match query.text("cursor") {
-        Some(text) => Some(text.parse().or(Err(Error::field("cursor", wire::CURSOR)))?),
-        None => None,
-    };
+    let before = query.cursor(|text| text.parse().ok())?;
     let wanted = store::Wanted { action, account, before, limit: query.limit()? };
     let (page, more) = store::list(&state.db, &wanted).await?;
     let next_cursor = page.last().filter(|_| more).map(|last| last.id.hex());

@@ -6,7 +6,6 @@ use shared::{
 
 pub(super) const ACTION: &str = "must be one of the actions that are written down";
 pub(super) const ACCOUNT: &str = "must be the id of an account";
-pub(super) const CURSOR: &str = "must be the nextCursor of the page before";
 
 /// `GET /api/admin/audit-log`.
 #[derive(Debug, Serialize)]

@@ -4,9 +4,10 @@ use shared::model::{Conversation, Shop, User};
 use super::{store, wire};
 use crate::{
     error::{Error, Result},
-    extract::{AnyPathId, Json, PathId},
+    extract::{AnyPathId, Json, PathId, Query},
     idempotency::{self, Key},
     identity::{Buyer, Caller, Seller},
+    paging::Page,
     state::State,
 };
 
@@ -41,22 +42,35 @@ pub(super) async fn open(
 
 /// `GET /api/conversation/get-all-conversation-user/{id}`: a user's own conversations, the liveliest
 /// first.
-pub(super) async fn of_user(buyer: Buyer, id: AnyPathId<User>, state: State) -> Result<impl Responder> {
+pub(super) async fn of_user(
+    buyer: Buyer,
+    id: AnyPathId<User>,
+    query: Query,
+    state: State,
+) -> Result<impl Responder> {
     if id.0 != Some(buyer.0) {
-        return Err(wire::NOT_YOURS.into());
+        return Err(Error::from(wire::NOT_YOURS));
     }
-    let member = buyer.0.hex();
-    Ok(wire::list(&store::of_member(&state.db, &member).await?, &member))
+    list(&state, &buyer.0.hex(), &query).await
 }
 
 /// `GET /api/conversation/get-all-conversation-seller/{id}`: a shop's own conversations, the
 /// liveliest first.
-pub(super) async fn of_shop(seller: Seller, id: AnyPathId<Shop>, state: State) -> Result<impl Responder> {
+pub(super) async fn of_shop(
+    seller: Seller,
+    id: AnyPathId<Shop>,
+    query: Query,
+    state: State,
+) -> Result<impl Responder> {
     if id.0 != Some(seller.0) {
-        return Err(wire::NOT_YOURS.into());
+        return Err(Error::from(wire::NOT_YOURS));
     }
-    let member = seller.0.hex();
-    Ok(wire::list(&store::of_member(&state.db, &member).await?, &member))
+    list(&state, &seller.0.hex(), &query).await
+}
+
+async fn list(state: &State, member: &str, query: &Query) -> Result<HttpResponse> {
+    let page = Page::read(query)?;
+    Ok(wire::list(store::of_member(&state.db, member, page.as_ref()).await?, member))
 }
 
 /// `PUT /api/conversation/update-last-message/{id}`: what was said last, for clients that say so.

@@ -1,7 +1,6 @@
 //! Queries on conversations.
 
 use bson::{Document, doc, oid::ObjectId};
-use futures_util::TryStreamExt as _;
 use mongodb::{error::Result, options::ReturnDocument};
 use shared::{
     chat,
@@ -14,6 +13,7 @@ use shared::{
 use crate::{
     error,
     idempotency::{self, Answer, Given, Memory},
+    paging::{self, Listed, Page},
 };
 
 /// The unique index on a conversation's title.
@@ -72,14 +72,9 @@ pub(super) async fn open(
     }
 }
 
-/// All conversations of a user or a shop, the liveliest first.
-pub(super) async fn of_member(db: &Db, member: &str) -> Result<Vec<Conversation>> {
-    db.of::<Conversation>()
-        .find(doc! { "members": member })
-        .sort(doc! { "updatedAt": -1, "_id": -1 })
-        .await?
-        .try_collect()
-        .await
+/// The conversations of a user or a shop, the liveliest first.
+pub(super) async fn of_member(db: &Db, member: &str, page: Option<&Page>) -> Result<Listed<Conversation>> {
+    paging::latest_first(db, doc! { "members": member }, "updatedAt", page).await
 }
 
 /// Whether somebody has said exactly that in a conversation, as a stored message.

@@ -10,6 +10,7 @@ use shared::{
 use crate::{
     error::{Error, Refusal, Result},
     idempotency::Answer,
+    paging::{Listed, Place},
 };
 
 pub(super) const NOT_YOURS: Refusal =
@@ -116,6 +117,8 @@ struct One<'a> {
 struct Many<'a> {
     success: bool,
     conversations: Vec<ConversationReply<'a>>,
+    #[serde(flatten)]
+    place: Option<Place>,
 }
 
 /// 201 for a new one, 200 for one that was there.
@@ -135,7 +138,8 @@ pub(super) fn changed(conversation: &Conversation) -> HttpResponse {
 }
 
 /// 201, likewise.
-pub(super) fn list(conversations: &[Conversation], member: &str) -> HttpResponse {
-    let conversations = conversations.iter().map(|one| ConversationReply::to(one, member)).collect();
-    HttpResponse::Created().json(Many { success: true, conversations })
+pub(super) fn list(listed: Listed<Conversation>, member: &str) -> HttpResponse {
+    let Listed { items, place } = listed;
+    let conversations = items.iter().map(|one| ConversationReply::to(one, member)).collect();
+    HttpResponse::Created().json(Many { success: true, conversations, place })
 }

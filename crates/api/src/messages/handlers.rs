@@ -11,10 +11,11 @@ use super::{store, wire};
 use crate::{
     conversations,
     error::{Error, Result},
-    extract::{AnyPathId, Json, PathId},
+    extract::{AnyPathId, Json, PathId, Query},
     idempotency::{self, Given, Key},
     identity::Caller,
     media::{self, CheckedImage, Folder, Form, FormLimits},
+    paging::{Listed, Page},
     state::State,
 };
 
@@ -90,15 +91,19 @@ async fn read(
     Ok((words, form.take_image("images")))
 }
 
-/// `GET /api/messages/get-all-messages/{id}`: everything said in a conversation, oldest first. An
-/// unknown conversation has no messages.
+/// `GET /api/messages/get-all-messages/{id}`: everything said in a conversation, oldest first. The first page
+/// of it is what was said last. An unknown conversation has no messages.
 pub(super) async fn list(
     caller: Caller,
     id: AnyPathId<Conversation>,
+    query: Query,
     state: State,
 ) -> Result<impl Responder> {
     caller.act_as_anybody()?;
-    let nothing = || Ok(wire::list(&state.config, &Conversation::default(), &[]));
+    let nothing = || {
+        let nothing = Listed::nothing(Page::read(&query)?.as_ref());
+        Ok(wire::list(&state.config, &Conversation::default(), nothing))
+    };
     let Some(id) = id.0 else { return nothing() };
     let Some(conversation) = conversations::store::find(&state.db, id).await? else {
         return nothing();
@@ -107,7 +112,9 @@ pub(super) async fn list(
     if !caller.is_accepted_bare() && !own.iter().flatten().any(|id| conversation.members.contains(id)) {
         return Err(Error::from(wire::NOT_A_MEMBER));
     }
-    Ok(wire::list(&state.config, &conversation, &store::of_conversation(&state.db, id).await?))
+    let page = Page::read(&query)?;
+    let messages = store::of_conversation(&state.db, id, page.as_ref()).await?;
+    Ok(wire::list(&state.config, &conversation, messages))
 }
 
 /// `PUT /api/messages/mark-as-seen/{id}`: a member has seen what the other has said in a conversation, up

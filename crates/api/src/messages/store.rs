@@ -1,7 +1,6 @@
 //! Queries on messages. They are written by [`shared::chat`], as the chat server writes them too.
 
 use bson::doc;
-use futures_util::TryStreamExt as _;
 use mongodb::error::Result;
 use shared::{
     db::Db,
@@ -9,12 +8,16 @@ use shared::{
     model::{Conversation, Message},
 };
 
-/// Everything said in a conversation, oldest first.
-pub(super) async fn of_conversation(db: &Db, id: Id<Conversation>) -> Result<Vec<Message>> {
-    db.of::<Message>()
-        .find(doc! { "conversationId": id.hex() })
-        .sort(doc! { "createdAt": 1, "_id": 1 })
-        .await?
-        .try_collect()
-        .await
+use crate::paging::{self, Listed, Page};
+
+/// Everything said in a conversation, oldest first; the pages of it, the latest first.
+pub(super) async fn of_conversation(
+    db: &Db,
+    id: Id<Conversation>,
+    page: Option<&Page>,
+) -> Result<Listed<Message>> {
+    let fitting = doc! { "conversationId": id.hex() };
+    let mut listed: Listed<Message> = paging::latest_first(db, fitting, "createdAt", page).await?;
+    listed.items.reverse();
+    Ok(listed)
 }

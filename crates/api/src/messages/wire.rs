@@ -12,6 +12,7 @@ use crate::{
     error::{Error, Refusal, Result},
     idempotency::Answer,
     media::wire::PictureReply,
+    paging::{Listed, Place},
 };
 
 pub(super) const NO_CONVERSATION: Refusal =
@@ -122,6 +123,8 @@ struct Sent<'a> {
 struct Many<'a> {
     success: bool,
     messages: Vec<MessageReply<'a>>,
+    #[serde(flatten)]
+    place: Option<Place>,
 }
 
 pub(super) fn sent(config: &Config, message: &Message) -> Result<Answer> {
@@ -129,12 +132,14 @@ pub(super) fn sent(config: &Config, message: &Message) -> Result<Answer> {
 }
 
 /// 201, as it always was, although nothing is created.
-pub(super) fn list(config: &Config, conversation: &Conversation, messages: &[Message]) -> HttpResponse {
+pub(super) fn list(config: &Config, conversation: &Conversation, listed: Listed<Message>) -> HttpResponse {
+    let Listed { items, place } = listed;
     let reply = |message| MessageReply {
         seen: Some(conversation.has_been_seen(message)),
         ..MessageReply::of(config, message)
     };
-    HttpResponse::Created().json(Many { success: true, messages: messages.iter().map(reply).collect() })
+    let messages = items.iter().map(reply).collect();
+    HttpResponse::Created().json(Many { success: true, messages, place })
 }
 
 #[derive(Serialize)]

@@ -430,7 +430,7 @@ fn decide(placement: &Placement, snapshot: &mut Snapshot, writes: &mut Writes) -
     let orders = orders(placement, &quote, &lines, &kinds, &snapshot.shops, buyer, coupon);
     let payment = payment(placement, &quote, &orders, snapshot)?;
     let replies = orders.iter().cloned().map(|order| wire::OrderReply::of(config, order)).collect();
-    let answer = Answer::created(&wire::OrderList { success: true, orders: replies })?;
+    let answer = Answer::created(&wire::OrderList { success: true, orders: replies, place: None })?;
 
     // Nothing can fail from here on.
     for (line, kind) in lines.iter().zip(&kinds) {

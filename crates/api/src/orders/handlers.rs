@@ -18,6 +18,7 @@ use crate::{
     extract::{AnyPathId, Json, PathId, Query},
     idempotency::Key,
     identity::{Caller, NOT_YOURS, Seller},
+    paging::{Listed, Page},
     state::State,
 };
 
@@ -35,17 +36,27 @@ pub(super) async fn create(
 }
 
 /// `GET /api/order/getOrders/{id}`: a buyer's orders. The client asks for `undefined` on every hard load.
-pub(super) async fn of_buyer(caller: Caller, id: AnyPathId<User>, state: State) -> Result<HttpResponse> {
-    let Some(user) = id.0 else { return Ok(nothing()) };
+pub(super) async fn of_buyer(
+    caller: Caller,
+    id: AnyPathId<User>,
+    query: Query,
+    state: State,
+) -> Result<HttpResponse> {
+    let Some(user) = id.0 else { return nothing(&query) };
     caller.act_as_user(user)?;
-    list(&state, Owner::Buyer(user)).await
+    list(&state, Owner::Buyer(user), &query).await
 }
 
 /// `GET /api/order/getShopOrders/{shopId}`: a shop's orders.
-pub(super) async fn of_shop(caller: Caller, id: AnyPathId<Shop>, state: State) -> Result<HttpResponse> {
-    let Some(shop) = id.0 else { return Ok(nothing()) };
+pub(super) async fn of_shop(
+    caller: Caller,
+    id: AnyPathId<Shop>,
+    query: Query,
+    state: State,
+) -> Result<HttpResponse> {
+    let Some(shop) = id.0 else { return nothing(&query) };
     caller.act_as_shop(shop)?;
-    list(&state, Owner::Shop(shop)).await
+    list(&state, Owner::Shop(shop), &query).await
 }
 
 /// `GET /api/order/get-order/{id}`: one order, for its buyer or its shop.
@@ -139,14 +150,17 @@ pub(super) async fn refuse_refund(
     Ok(HttpResponse::Ok().json(wire::OrderChanged { success: true, message, order }))
 }
 
-fn nothing() -> HttpResponse {
-    HttpResponse::Ok().json(wire::OrderList { success: true, orders: Vec::new() })
+fn nothing(query: &Query) -> Result<HttpResponse> {
+    let Listed::<Order> { place, .. } = Listed::nothing(Page::read(query)?.as_ref());
+    Ok(HttpResponse::Ok().json(wire::OrderList { success: true, orders: Vec::new(), place }))
 }
 
-async fn list(state: &State, owner: Owner) -> Result<HttpResponse> {
-    let orders = store::all_of(&state.db, owner).await?.into_iter();
-    let orders = orders.map(|order| wire::OrderReply::seen_by(owner, &state.config, order)).collect();
-    Ok(HttpResponse::Ok().json(wire::OrderList { success: true, orders }))
+async fn list(state: &State, owner: Owner, query: &Query) -> Result<HttpResponse> {
+    let page = Page::read(query)?;
+    let Listed { items, place } = store::all_of(&state.db, owner, page.as_ref()).await?;
+    let orders =
+        items.into_iter().map(|order| wire::OrderReply::seen_by(owner, &state.config, order)).collect();
+    Ok(HttpResponse::Ok().json(wire::OrderList { success: true, orders, place }))
 }
 
 /// As whom a caller may own an order: as buyer, as shop, or both.

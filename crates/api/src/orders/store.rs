@@ -10,6 +10,8 @@ use shared::{
     touched::Touched,
 };
 
+use crate::paging::{self, Listed, Page};
+
 /// Whose orders a query may touch. It is part of every filter.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Owner {
@@ -39,9 +41,12 @@ impl Owner {
 }
 
 /// An owner's orders, newest first.
-pub(super) async fn all_of(db: &Db, owner: Owner) -> mongodb::error::Result<Vec<Order>> {
-    let newest_first = doc! { "createdAt": -1, "_id": -1 };
-    db.of::<Order>().find(owner.filter()).sort(newest_first).await?.try_collect().await
+pub(super) async fn all_of(
+    db: &Db,
+    owner: Owner,
+    page: Option<&Page>,
+) -> mongodb::error::Result<Listed<Order>> {
+    paging::latest_first(db, owner.filter(), "createdAt", page).await
 }
 
 /// One order, if it is the owner's.

@@ -19,6 +19,7 @@ use crate::{
     error::{Error, Refusal},
     extract::loose,
     media::{self, wire::PictureReply},
+    paging::Place,
 };
 
 /// `POST /api/order/create-order`
@@ -368,6 +369,8 @@ pub(super) struct OrderOne {
 pub(super) struct OrderList {
     pub success: bool,
     pub orders: Vec<OrderReply>,
+    #[serde(flatten)]
+    pub place: Option<Place>,
 }
 
 #[derive(Serialize)]

@@ -89,12 +89,7 @@ pub(super) async fn own(seller: Seller, state: State) -> Result<HttpResponse> {
 
 /// `GET /api/shop/balance`: every cent of it, from the ledger.
 pub(super) async fn balance(Seller(shop): Seller, query: Query, state: State) -> Result<HttpResponse> {
-    let before = match query.text("cursor") {
-        Some(text) => Some(
-            Cursor::parse(text).ok_or(Error::field("cursor", "must be the nextCursor of the page before"))?,
-        ),
-        None => None,
-    };
+    let before = query.cursor(Cursor::parse)?;
     let statement = store::statement(&state.db, shop, before.as_ref(), query.limit()?).await?;
     Ok(HttpResponse::Ok().json(wire::Balance::of(&state.config, statement)))
 }

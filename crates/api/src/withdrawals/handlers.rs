@@ -60,10 +60,7 @@ pub(super) async fn all(_: Admin, query: Query, state: State) -> Result<HttpResp
         Some(text) => Some(rules::State::of(text).ok_or(Error::field("status", wire::STATES))?),
         None => None,
     };
-    let before = match query.text("cursor") {
-        Some(text) => Some(text.parse().or(Err(Error::field("cursor", wire::CURSOR)))?),
-        None => None,
-    };
+    let before = query.cursor(|text| text.parse().ok())?;
     let (page, more) = store::all(&state.db, wanted, before, query.limit()?).await?;
     let next_cursor = page.last().filter(|_| more).map(|last| last.id.hex());
     let withdraws = page.into_iter().map(Into::into).collect();

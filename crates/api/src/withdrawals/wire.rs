@@ -208,7 +208,6 @@ pub(super) fn mail(decided: &store::Decided, to: State, currency: &str) -> (Stri
 pub(super) const STATES: &str = "must be Processing, Succeeded or Rejected";
 pub(super) const DECISIONS: &str = "must be Succeeded or Rejected";
 pub(super) const REASON: &str = "must be one line of at most 500 characters";
-pub(super) const CURSOR: &str = "must be the nextCursor of the page before";
 
 pub(super) const NOT_FOUND: Refusal =
     Refusal::not_found("withdrawal_not_found", "There is no such withdrawal");

@@ -70,9 +70,9 @@ fn all() -> Vec<(&'static str, Vec<IndexModel>)> {
         (
             "orders",
             vec![
-                plain("orders_buyer", doc! { "user._id": 1, "createdAt": -1 }),
-                plain("orders_shop", doc! { "cart.shopeId": 1, "createdAt": -1 }),
-                plain("orders_shop_id", doc! { "shopId": 1, "createdAt": -1 }),
+                plain("orders_buyer_latest", doc! { "user._id": 1, "createdAt": -1, "_id": -1 }),
+                plain("orders_lines_latest", doc! { "cart.shopeId": 1, "createdAt": -1, "_id": -1 }),
+                plain("orders_shop_latest", doc! { "shopId": 1, "createdAt": -1, "_id": -1 }),
                 plain("orders_checkout", doc! { "checkoutId": 1 }),
                 // Whose orders a PayPal payer's are.
                 plain("orders_payer", doc! { "paymentInfo.id": 1 }),
@@ -105,13 +105,13 @@ fn all() -> Vec<(&'static str, Vec<IndexModel>)> {
                     doc! { "groupTitle": 1 },
                     doc! { "groupTitle": { "$type": "string" } },
                 ),
-                plain("conversations_members", doc! { "members": 1, "updatedAt": -1 }),
+                plain("conversations_latest", doc! { "members": 1, "updatedAt": -1, "_id": -1 }),
             ],
         ),
         (
             "messages",
             vec![
-                plain("messages_conversation", doc! { "conversationId": 1, "createdAt": 1 }),
+                plain("messages_latest", doc! { "conversationId": 1, "createdAt": -1, "_id": -1 }),
                 partial(
                     "messages_unclaimed",
                     doc! { "pairing": 1, "createdAt": 1 },
@@ -168,6 +168,32 @@ fn all() -> Vec<(&'static str, Vec<IndexModel>)> {
     ]
 }
 
+/// Indexes of earlier versions, by collection: others have taken their places.
+const RETIRED: [(&str, &str); 5] = [
+    ("orders", "orders_buyer"),
+    ("orders", "orders_shop"),
+    ("orders", "orders_shop_id"),
+    ("conversations", "conversations_members"),
+    ("messages", "messages_conversation"),
+];
+
+/// Drops what is no longer of use, once its successor is there: an earlier version that still runs finds with
+/// that one as well.
+async fn drop_retired(db: &Db, report: &mut Report) -> anyhow::Result<()> {
+    for (collection, name) in RETIRED {
+        let Err(error) = db.raw::<Document>(collection).drop_index(name).await else { continue };
+        match command_code(&error) {
+            Some(INDEX_NOT_FOUND) => {}
+            // It costs room, and does no harm.
+            Some(_) => report.warnings.push(format!(
+                "the index {name} on {collection}, which is of no use any more, could not be dropped: {error}"
+            )),
+            None => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
 /// Creates what is missing. An index that the data does not allow is reported and left out; the
 /// next run after the data has been cleaned up creates it.
 pub(super) async fn create(db: &Db, report: &mut Report) -> anyhow::Result<()> {
@@ -181,7 +207,7 @@ pub(super) async fn create(db: &Db, report: &mut Report) -> anyhow::Result<()> {
             create_one(&collection, index, report).await?;
         }
     }
-    Ok(())
+    drop_retired(db, report).await
 }
 
 async fn create_one(
@@ -246,6 +272,7 @@ async fn duplicates(collection: &Collection<Document>, index: &IndexModel) -> an
 const SHOWN: i32 = 20;
 
 const DUPLICATE_KEY: i32 = 11000;
+const INDEX_NOT_FOUND: i32 = 27;
 const INDEX_OPTIONS_CONFLICT: i32 = 85;
 const INDEX_KEY_SPECS_CONFLICT: i32 = 86;
 

@@ -27,10 +27,7 @@ const LONGEST_CAPTURE: usize = 100;
 /// `GET /api/payment/needing-attention`: what waits for an administrator, payments before claims, the oldest
 /// first.
 pub(super) async fn list(_: Admin, query: Query, state: State) -> Result<HttpResponse> {
-    let after = match query.text("cursor") {
-        Some(text) => Some(Cursor::parse(text).ok_or(Error::field("cursor", wire::CURSOR))?),
-        None => None,
-    };
+    let after = query.cursor(Cursor::parse)?;
     let limit = query.limit()?;
     let ttl = i64::try_from(state.config.payment_verify_ttl.as_millis()).unwrap_or(i64::MAX);
     let deadline = plus(state.clock.now(), ttl.saturating_neg());

@@ -240,7 +240,6 @@ impl Cursor {
 
 pub(super) const DECISIONS: &str = "must be return or keep";
 pub(super) const NOTE: &str = "must be one line of at most 500 characters";
-pub(super) const CURSOR: &str = "must be the nextCursor of the page before";
 
 pub(super) const CAPTURE: &str = "must be the id of a PayPal order or capture";
 
