@@ -17,7 +17,7 @@ use crate::words;
 /// Selections that are remembered, at most: every write is compared with each.
 const VIEWS: usize = 512;
 /// How often a writer looks for a gap between readers before it asks them to wait, and how long it pauses in between.
-const TRIES: usize = 20;
+const TRIES: usize = 5;
 const PAUSE: Duration = Duration::from_micros(50);
 /// Memory that remembered selections may take, unless told otherwise.
 const VIEW_BYTES: usize = 64 << 20;
@@ -96,6 +96,9 @@ impl Views {
     }
 
     fn apply(&mut self, change: &Change) {
+        if change.is_invisible() {
+            return;
+        }
         let mut freed = 0;
         self.known.retain(|_, remembered| match Arc::get_mut(&mut remembered.view) {
             Some(view) => {

@@ -247,8 +247,18 @@ pub(crate) struct Change {
     pub(crate) slot: u32,
     pub(crate) old: Option<State>,
     pub(crate) new: Option<State>,
+    /// Old and new words are the same.
+    pub(crate) same_words: bool,
     /// A shop goes by another name.
     pub(crate) renamed: bool,
+}
+
+impl Change {
+    /// Whether nobody who filters or counts can tell the difference: a sale, mostly.
+    pub(crate) fn is_invisible(&self) -> bool {
+        let facts = |state: &Option<State>| state.as_ref().map(|state| state.facts);
+        self.same_words && !self.renamed && facts(&self.old) == facts(&self.new)
+    }
 }
 
 impl Table {
@@ -313,7 +323,8 @@ impl Table {
         let slot = known.unwrap_or_else(|| self.vacancy());
         let old = known.map(|slot| self.state(slot));
         let list_max = self.list_max();
-        if old.as_ref().is_none_or(|old| old.words != words) {
+        let same_words = old.as_ref().is_some_and(|old| old.words == words);
+        if !same_words {
             let before = self.marks.get_mut(at(slot)).map(std::mem::take).unwrap_or_default();
             let marks = self.dictionary.replace(slot, &before, &words, list_max);
             if let Some(place) = self.marks.get_mut(at(slot)) {
@@ -346,7 +357,7 @@ impl Table {
             self.live.insert(slot);
             self.by_id.insert(slot, |other| self.columns.id(other).cmp(&entry.id));
         }
-        Change { slot, old, new: Some(State { facts, words }), renamed }
+        Change { slot, old, new: Some(State { facts, words }), same_words, renamed }
     }
 
     pub(crate) fn remove(&mut self, id: &Id) -> Option<Change> {
@@ -359,7 +370,7 @@ impl Table {
         self.classify(slot, &old.facts, false, None);
         self.live.remove(slot);
         self.free.push(slot);
-        Some(Change { slot, old: Some(old), new: None, renamed: false })
+        Some(Change { slot, old: Some(old), new: None, same_words: false, renamed: false })
     }
 
     fn vacancy(&mut self) -> u32 {

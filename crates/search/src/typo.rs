@@ -101,7 +101,7 @@ impl Fuzzy {
     }
 
     pub(crate) fn matches(&mut self, other: &str) -> bool {
-        matches!(self.compare(other), Verdict::Match)
+        other.chars().next() == self.first() && matches!(self.compare(other), Verdict::Match)
     }
 }
 

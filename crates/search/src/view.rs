@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::sync::{Arc, OnceLock};
 
-use crate::dictionary::{Level, Wanted};
+use crate::dictionary::{Level, Wanted, Word};
 use crate::filter::{CATEGORY, Filter, KINDS, PRICE, RATING, SHOP, STOCK, Selector};
 use crate::query::{
     CategoryCount, Facets, MAX_CATEGORIES, MAX_SHOPS, PRICE_EDGES, PriceCount, RatingCount, ShopCount,
@@ -272,18 +272,19 @@ impl View {
     }
 
     fn follow(&mut self, change: &Change, filter: &Filter) {
-        let mut wanted: Option<Wanted<'_>> = None;
+        let mut known: Option<Option<Level>> = None;
+        let mut level = |words: &[Word]| match known {
+            _ if filter.words.is_empty() => Some(0),
+            Some(level) if change.same_words => level,
+            _ => *known.insert(Wanted::new(&filter.words, filter.fuzzy).level(words)),
+        };
         let mut judge = |state: &Option<State>| -> Option<(Facts, u8, Level)> {
             let state = state.as_ref()?;
             let failing = filter.failing(&state.facts);
             if failing.count_ones() > 1 {
                 return None;
             }
-            if filter.words.is_empty() {
-                return Some((state.facts, failing, 0));
-            }
-            let wanted = wanted.get_or_insert_with(|| Wanted::new(&filter.words, filter.fuzzy));
-            Some((state.facts, failing, wanted.level(&state.words)?))
+            Some((state.facts, failing, level(&state.words)?))
         };
         let (old, new) = (judge(&change.old), judge(&change.new));
         if old == new {
