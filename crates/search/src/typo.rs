@@ -20,15 +20,23 @@ pub(crate) struct Fuzzy {
     edits: usize,
     /// What was pushed.
     letters: Vec<char>,
-    /// For each beginning of what was pushed, its distances from all beginnings of the word.
-    rows: Vec<Vec<usize>>,
+    /// For each beginning of what was pushed, its distances from all beginnings of the word, one row after the other.
+    rows: Vec<usize>,
+    /// The least distance in each row.
+    least: Vec<usize>,
 }
 
 impl Fuzzy {
     pub(crate) fn new(word: &str, edits: usize) -> Self {
         let word: Vec<char> = word.chars().collect();
-        let rows = vec![(0..=word.len()).collect()];
-        Self { word, edits, letters: Vec::new(), rows }
+        let rows = (0..=word.len()).collect();
+        Self { word, edits, letters: Vec::new(), rows, least: vec![0] }
+    }
+
+    /// The distances of the beginning with so many letters.
+    fn row(&self, letters: usize) -> &[usize] {
+        let width = self.word.len() + 1;
+        self.rows.get(letters * width..(letters + 1) * width).unwrap_or_default()
     }
 
     pub(crate) fn first(&self) -> Option<char> {
@@ -43,45 +51,49 @@ impl Fuzzy {
     /// Whether what was pushed is near enough if nothing follows.
     fn ends(&self) -> bool {
         self.letters.first() == self.word.first()
-            && self.rows.last().and_then(|row| row.last()).is_some_and(|distance| *distance <= self.edits)
+            && self.rows.last().is_some_and(|distance| *distance <= self.edits)
     }
 
     /// Whether something that begins like this can still be near enough.
     fn alive(&self) -> bool {
-        let best =
-            |row: Option<&Vec<usize>>| row.and_then(|row| row.iter().min().copied()).unwrap_or(usize::MAX);
-        let mut last = self.rows.iter().rev();
+        let mut least = self.least.iter().rev();
         // A swap reaches over one row.
-        best(last.next()) <= self.edits || best(last.next()) < self.edits
+        least.next().is_some_and(|least| *least <= self.edits)
+            || least.next().is_some_and(|least| *least < self.edits)
     }
 
     fn push(&mut self, letter: char) {
+        let pushed = self.letters.len();
         let before = self.letters.last().copied();
-        let mut rows = self.rows.iter().rev();
-        let (Some(last), earlier) = (rows.next(), rows.next()) else { return };
-        let mut row = Vec::with_capacity(last.len());
-        let mut left = self.letters.len() + 1;
-        row.push(left);
+        let mut left = pushed + 1;
+        let mut least = left;
+        self.rows.push(left);
         let mut previous: Option<char> = None;
-        for (nth, own) in self.word.iter().copied().enumerate() {
-            let of = |row: &Vec<usize>, at: usize| row.get(at).copied().unwrap_or(usize::MAX - 1);
+        for nth in 0..self.word.len() {
+            let own = self.word.get(nth).copied();
+            let of = |row: &[usize], at: usize| row.get(at).copied().unwrap_or(usize::MAX / 2);
+            let last = self.row(pushed);
             let mut best =
-                (left + 1).min(of(last, nth + 1) + 1).min(of(last, nth) + usize::from(own != letter));
-            if previous == Some(letter) && before == Some(own) {
-                let swapped = earlier.zip(nth.checked_sub(1)).map_or(usize::MAX, |(row, at)| of(row, at) + 1);
-                best = best.min(swapped);
+                (left + 1).min(of(last, nth + 1) + 1).min(of(last, nth) + usize::from(own != Some(letter)));
+            if previous == Some(letter)
+                && before == own
+                && let Some((row, at)) = pushed.checked_sub(1).zip(nth.checked_sub(1))
+            {
+                best = best.min(of(self.row(row), at) + 1);
             }
-            row.push(best);
+            self.rows.push(best);
+            least = least.min(best);
             left = best;
-            previous = Some(own);
+            previous = own;
         }
-        self.rows.push(row);
+        self.least.push(least);
         self.letters.push(letter);
     }
 
     fn keep(&mut self, letters: usize) {
         self.letters.truncate(letters);
-        self.rows.truncate(letters + 1);
+        self.rows.truncate((letters + 1) * (self.word.len() + 1));
+        self.least.truncate(letters + 1);
     }
 
     /// Compares with another word. Where nothing that begins as it does can match, says how many letters that takes.
