@@ -319,6 +319,7 @@ fn walk(index: &Index, query: &Query) -> Vec<Page> {
         let page = index.search(&query).unwrap();
         query.cursor.clone_from(&page.next);
         pages.push(page);
+        assert!(pages.len() <= index.len() + 1, "it goes on for ever");
         if query.cursor.is_none() {
             return pages;
         }
@@ -384,6 +385,7 @@ proptest! {
         loop {
             let page = index.search(&query).unwrap();
             met.extend(&page.ids);
+            prop_assert!(met.len() <= 1_000, "it goes on for ever");
             let Some(next) = page.next else { break };
             query.cursor = Some(next);
             for write in writes.by_ref().take(3) {
