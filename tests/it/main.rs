@@ -5,6 +5,7 @@ mod admin;
 mod audit_log;
 mod balance;
 mod books;
+mod browse;
 mod catalogue_memory;
 mod chat;
 mod claims;

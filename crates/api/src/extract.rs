@@ -46,7 +46,7 @@ const NOT_JSON: Refusal = Refusal::new(
 const BAD_JSON: Refusal = Refusal::bad_request("malformed_json", "The request body is not valid JSON");
 const CUT_OFF: Refusal =
     Refusal::bad_request("incomplete_body", "The request body ended before it was complete");
-const BAD_QUERY: Refusal =
+pub(crate) const BAD_QUERY: Refusal =
     Refusal::bad_request("malformed_query", "What follows the question mark in the address cannot be read");
 const BAD_ID: Refusal = Refusal::bad_request("invalid_id", "Resource not found. Invalid _id");
 

@@ -94,6 +94,19 @@ pub(super) async fn shown(headers: &HeaderMap, shown: Shown, memory: &Arc<Memory
     }
 }
 
+/// A page of what was looked for: it may be another at any moment, so nobody need remember it.
+pub(super) async fn changing(headers: &HeaderMap, text: Vec<u8>) -> HttpResponse {
+    let mut answer = HttpResponse::Ok();
+    answer.insert_header(KEEPING).content_type(HeaderValue::from_static("application/json"));
+    varying(&mut answer);
+    if !Accepted::by(headers).gzip {
+        return answer.body(text);
+    }
+    let page = Arc::new(Ready::whole(0, 0, text));
+    answer.insert_header((CONTENT_ENCODING, HeaderValue::from_static(Encoding::Gzip.name())));
+    answer.body(page.gzipped().await.clone())
+}
+
 fn not_modified(tag: Tag, known: Encoding) -> HttpResponseBuilder {
     let mut answer = HttpResponse::NotModified();
     answer.insert_header(KEEPING).insert_header((ETAG, tag.of(known)));

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use actix_web::{HttpRequest, HttpResponse, web};
+use bson::oid::ObjectId;
 use mongodb::ClientSession;
 use serde::Serialize;
 use shared::{
@@ -12,7 +13,9 @@ use shared::{
 use tracing::warn;
 
 use super::{
-    answer, form,
+    answer,
+    browse::Wanted,
+    form,
     memory::entry::print_of,
     rules, store,
     wire::{self, Audience, ListingReply, Showing},
@@ -190,6 +193,9 @@ pub(crate) async fn all<Reply: Serialize>(
     state: &App,
     envelope: impl FnOnce(Vec<ListingReply>) -> Reply,
 ) -> Result<HttpResponse> {
+    if let Some(wanted) = Wanted::read(request.query_string())? {
+        return page(kind, wanted, request, state, Audience::Shoppers).await;
+    }
     if let Some(shown) = state.catalogue.all(kind).await {
         return Ok(answer::shown(request.headers(), shown, &state.catalogue).await);
     }
@@ -219,6 +225,9 @@ pub(crate) async fn of_shop<Reply: Serialize>(
     };
     let owner = caller.shop == Some(shop_id) || caller.is_accepted_bare();
     let audience = if owner { Audience::Owner } else { Audience::Shoppers };
+    if let Some(wanted) = Wanted::read(request.query_string())? {
+        return page(kind, wanted.of_shop(shop_id), request, state, audience).await;
+    }
     if let Some(list) = state.catalogue.of_shop(kind, shop_id, audience).await {
         return Ok(answer::list(request.headers(), &list, &state.catalogue).await);
     }
@@ -232,6 +241,63 @@ pub(crate) async fn of_shop<Reply: Serialize>(
     let print = printed(&listings, kind, &shops, &showing)?;
     let replies = ListingReply::all(listings, kind, &shops, &showing);
     Ok(answer::passing(request.headers(), answer::written(&envelope(replies), print)?).await)
+}
+
+/// A page of what somebody looks for.
+async fn page(
+    kind: Kind,
+    wanted: Wanted,
+    request: &HttpRequest,
+    state: &App,
+    audience: Audience,
+) -> Result<HttpResponse> {
+    let Wanted { mut query, mut offset } = wanted;
+    let limit = query.limit;
+    let found = loop {
+        // To a page with a number one walks in long strides.
+        query.limit = if offset > 0 { offset.min(search::MAX_LIMIT) } else { limit };
+        let found = state.catalogue.search(kind, &query).await.ok_or(wire::NOT_SEARCHABLE_YET)?;
+        let mut found = found.map_err(wire::refuse_search)?;
+        if offset == 0 {
+            break found;
+        }
+        offset = offset.saturating_sub(query.limit);
+        query.cursor = found.next.take();
+        if query.cursor.is_none() {
+            // There are not so many.
+            found.ids.clear();
+            break found;
+        }
+    };
+    let ids: Vec<Id<Listing>> = found.ids.iter().map(|id| Id::from_oid(ObjectId::from_bytes(*id))).collect();
+    let listings = match state.catalogue.texts(kind, &ids, audience) {
+        Some(texts) => texts,
+        None => texts_of(kind, &ids, state, audience).await?,
+    };
+    let body = wire::page(kind, &listings, &found).map_err(|error| Error::Unexpected(error.into()))?;
+    Ok(answer::changing(request.headers(), body).await)
+}
+
+/// Listings one after another, from the database. What was deleted since it was found is left out.
+async fn texts_of(kind: Kind, ids: &[Id<Listing>], state: &App, audience: Audience) -> Result<Vec<u8>> {
+    let listings = store::these(&state.db, kind, ids).await?;
+    let mut shops: Vec<Id<Shop>> = listings.iter().map(|listing| listing.shop_id).collect();
+    shops.sort_unstable();
+    shops.dedup();
+    let shops = shops::store::public_by_ids(&state.db, &shops).await?;
+    let mut known: HashMap<Id<Listing>, Listing> =
+        listings.into_iter().map(|listing| (listing.id, listing)).collect();
+    let showing = showing(state, audience);
+    let mut texts = Vec::new();
+    for listing in ids.iter().filter_map(|id| known.remove(id)) {
+        if !texts.is_empty() {
+            texts.push(b',');
+        }
+        let shop = shops.get(&listing.shop_id);
+        let reply = ListingReply::of(listing, kind, shop, &showing);
+        serde_json::to_writer(&mut texts, &reply).map_err(|error| Error::Unexpected(error.into()))?;
+    }
+    Ok(texts)
 }
 
 /// What an answer from the database is known by.

@@ -5,6 +5,7 @@
 //! `events` hold the routes and what only one of them has.
 
 mod answer;
+mod browse;
 mod form;
 pub(crate) mod front;
 pub(crate) mod handlers;

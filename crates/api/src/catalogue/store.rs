@@ -36,6 +36,11 @@ pub(crate) async fn all(db: &Db, kind: Kind) -> Result<Vec<Listing>> {
     list(db, kind, doc! { "_id": { "$type": "objectId" } }).await
 }
 
+/// Several listings, in any order.
+pub(super) async fn these(db: &Db, kind: Kind, ids: &[Id<Listing>]) -> Result<Vec<Listing>> {
+    list(db, kind, doc! { "_id": { "$in": ids.to_vec() } }).await
+}
+
 /// Every listing of one shop.
 pub(crate) async fn of_shop(db: &Db, kind: Kind, shop: Id<Shop>) -> Result<Vec<Listing>> {
     list(db, kind, doc! { "shopeId": shop.hex() }).await

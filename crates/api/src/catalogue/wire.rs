@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use actix_web::http::StatusCode;
+use bson::oid::ObjectId;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use shared::{
     clock::{Timestamp, iso},
@@ -29,6 +31,124 @@ pub(crate) const EVENT_NOT_FOUND: Refusal =
 pub(super) const SHOP_INVALID: Refusal = Refusal::bad_request("invalid_shop", "Shop is Invalid");
 pub(super) const NOT_YOURS: Refusal = Refusal::forbidden("not_yours", "This belongs to another shop");
 const RESERVED: Refusal = Refusal::conflict("units_reserved", "Open orders hold units of this");
+
+/// The index of what is for sale is still being made.
+pub(super) const NOT_SEARCHABLE_YET: Refusal = Refusal::new(
+    StatusCode::SERVICE_UNAVAILABLE,
+    "unavailable",
+    "The catalogue is being read and cannot be searched yet. Please try again in a moment",
+);
+
+/// Why there is no such page.
+pub(super) fn refuse_search(why: search::Error) -> Error {
+    match why {
+        search::Error::Cursor => {
+            Error::field("cursor", "must be the nextCursor of the page before, with the same conditions")
+        }
+        search::Error::Limit => {
+            Error::field("limit", format!("must be a whole number from 1 to {}", search::MAX_LIMIT))
+        }
+    }
+}
+
+/// A page of listings that are written out already, and what was found with it.
+pub(super) fn page(kind: Kind, listings: &[u8], found: &search::Page) -> serde_json::Result<Vec<u8>> {
+    let rest =
+        Found { total: found.total, next_cursor: found.next.as_deref(), facets: facets(&found.facets) };
+    let rest = serde_json::to_vec(&rest)?;
+    let (begin, end) = match kind {
+        Kind::Product => ("{\"success\":true,\"products\":[", "],"),
+        Kind::Event => ("{\"success\":true,\"events\":[", "],"),
+    };
+    // The rest is an object; its first bracket stands at the very beginning.
+    let rest = rest.get(1..).unwrap_or_default();
+    Ok([begin.as_bytes(), listings, end.as_bytes(), rest].concat())
+}
+
+/// What a page says besides its listings.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Found<'a> {
+    total: usize,
+    /// Null on the last page.
+    next_cursor: Option<&'a str>,
+    facets: FacetsReply<'a>,
+}
+
+/// How many there are of what; each kind without its own condition.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FacetsReply<'a> {
+    categories: Vec<CategoryReply<'a>>,
+    shops: Vec<ShopCountReply<'a>>,
+    prices: Vec<PriceReply>,
+    ratings: Vec<RatingReply>,
+    in_stock: usize,
+    out_of_stock: usize,
+}
+
+#[derive(Serialize)]
+struct CategoryReply<'a> {
+    category: &'a str,
+    count: usize,
+}
+
+#[derive(Serialize)]
+struct ShopCountReply<'a> {
+    shop: String,
+    name: &'a str,
+    count: usize,
+}
+
+/// From one price, itself included, to another, itself not.
+#[derive(Serialize)]
+struct PriceReply {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<Money>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    below: Option<Money>,
+    count: usize,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RatingReply {
+    /// Whole stars.
+    at_least: u16,
+    count: usize,
+}
+
+fn facets(facets: &search::Facets) -> FacetsReply<'_> {
+    let search::Facets { categories, shops, prices, ratings, in_stock, out_of_stock } = facets;
+    FacetsReply {
+        categories: categories
+            .iter()
+            .map(|counted| CategoryReply { category: &counted.category, count: counted.count })
+            .collect(),
+        shops: shops
+            .iter()
+            .map(|counted| ShopCountReply {
+                shop: Id::<Shop>::from_oid(ObjectId::from_bytes(counted.shop)).hex(),
+                name: &counted.name,
+                count: counted.count,
+            })
+            .collect(),
+        prices: prices
+            .iter()
+            .map(|counted| PriceReply {
+                from: counted.from.map(Money::from_minor),
+                below: counted.below.map(Money::from_minor),
+                count: counted.count,
+            })
+            .collect(),
+        ratings: ratings
+            .iter()
+            .map(|counted| RatingReply { at_least: counted.at_least / 100, count: counted.count })
+            .collect(),
+        in_stock: *in_stock,
+        out_of_stock: *out_of_stock,
+    }
+}
 
 /// The refusal for a listing that is not there.
 pub(crate) const fn not_found(kind: Kind) -> Refusal {

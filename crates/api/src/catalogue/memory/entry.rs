@@ -3,7 +3,10 @@
 //! which depends on the time. Pure.
 
 use sha2::{Digest as _, Sha256};
-use std::collections::{HashMap, hash_map::Entry as Slot};
+use std::{
+    collections::{HashMap, hash_map::Entry as Slot},
+    sync::Arc,
+};
 
 use shared::{
     clock::Timestamp,
@@ -54,19 +57,20 @@ pub(super) struct Text {
 #[derive(Clone, Debug)]
 pub(super) struct ShopText {
     pub(super) json: bytes::Bytes,
+    pub(super) name: Arc<str>,
     digest: [u8; 16],
 }
 
 impl ShopText {
     /// Writes a shop out.
     pub(super) fn of(config: &Config, shop: &Shop) -> serde_json::Result<Self> {
-        Self::written(&ShopReply::of(config, shop))
+        Self::written(&ShopReply::of(config, shop), &shop.name)
     }
 
-    fn written(reply: &ShopReply) -> serde_json::Result<Self> {
+    fn written(reply: &ShopReply, name: &str) -> serde_json::Result<Self> {
         let json = serde_json::to_vec(reply)?;
         let digest = digest([json.as_slice()]);
-        Ok(Self { json: json.into(), digest })
+        Ok(Self { json: json.into(), name: name.into(), digest })
     }
 }
 
@@ -137,7 +141,7 @@ impl Text {
         // Which moment it is does not matter: where the event stands is cut out again.
         let showing = Showing { config, now: Timestamp::from_millis(0), audience: Audience::Shoppers };
         let reply = ListingReply::of(listing, kind, None, &showing);
-        let remembered = ShopText::written(reply.shop())?;
+        let remembered = ShopText::written(reply.shop(), "")?;
         let mut json = serde_json::to_vec(&reply)?;
         let stock_at = cut(&mut json, b",\"stock\":", |rest| rest.iter().position(|byte| *byte == b','))?;
         let shop_at = cut(&mut json, b",\"shop\":", |_| Some(remembered.json.len()))?;

@@ -27,6 +27,7 @@ use tracing::{info, warn};
 use super::{
     Memory,
     entry::{Entry, ShopText},
+    index,
     load::{Read, Reader},
     state::State,
 };
@@ -243,6 +244,7 @@ async fn fill(memory: &Memory, reader: &mut Reader) -> Result<(), End> {
     let begun = Instant::now();
     memory.change(|state| state.clear(memory.clock.now()));
     for kind in [Kind::Product, Kind::Event] {
+        let mut index = search::Builder::new();
         let mut listings = reader.all(kind).await?;
         loop {
             let batch = listings.next(BATCH).await?;
@@ -257,10 +259,18 @@ async fn fill(memory: &Memory, reader: &mut Reader) -> Result<(), End> {
                 look_up(memory, &mut Reader::begin(&memory.db).await?, &shops).await?
             };
             memory.change(|state| shops.into_iter().for_each(|(shop, text)| state.put_shop(shop, text)));
-            let entries = written(memory, kind, batch, |shop| memory.read().shop_is_there(shop));
+            let entries = written(
+                memory,
+                kind,
+                batch,
+                |shop| memory.read().shop_is_there(shop),
+                |entry| index.add(entry),
+            );
             memory.change(|state| entries.into_iter().for_each(|entry| state.put(kind, entry)));
             tokio::task::yield_now().await;
         }
+        drop(listings);
+        load(memory, kind, index).await;
     }
     let state = memory.read();
     info!(
@@ -293,6 +303,14 @@ async fn refresh(
     let shops: Vec<_> = changes.shops.into_iter().filter(|shop| memory.read().has_looked_up(*shop)).collect();
     for some in shops.chunks(BATCH) {
         let found = look_up(memory, reader, some).await?;
+        for (shop, text) in &found {
+            // Listings are found by their shop's name, too.
+            let name = text.as_ref().map(|text| &text.name);
+            if memory.read().shop_name(*shop).as_ref() != name {
+                products.extend(memory.read().listings_of(Kind::Product, *shop));
+                events.extend(memory.read().listings_of(Kind::Event, *shop));
+            }
+        }
         let (gone, there): (Vec<_>, Vec<_>) = found.into_iter().partition(|(_, text)| text.is_none());
         memory.change(|state| there.into_iter().for_each(|(shop, text)| state.put_shop(shop, text)));
         for (shop, _) in gone {
@@ -306,10 +324,20 @@ async fn refresh(
             let unknown = unknown_shops(memory, &batch);
             let shops = look_up(memory, reader, &unknown).await?;
             memory.change(|state| shops.into_iter().for_each(|(shop, text)| state.put_shop(shop, text)));
-            let entries = written(memory, kind, batch, |shop| memory.read().shop_is_there(shop));
+            let index = &memory.kept(kind).index;
+            let entries = written(
+                memory,
+                kind,
+                batch,
+                |shop| memory.read().shop_is_there(shop),
+                |entry| index.insert(entry),
+            );
             memory.change(|state| {
                 let there: HashSet<_> = entries.iter().map(|entry| entry.id).collect();
-                some.iter().filter(|id| !there.contains(id)).for_each(|id| gone(state, kind, *id));
+                for id in some.iter().filter(|id| !there.contains(id)) {
+                    state.take(kind, *id);
+                    index.remove(&id.oid().bytes());
+                }
                 entries.into_iter().for_each(|entry| state.put(kind, entry));
             });
         }
@@ -388,7 +416,12 @@ async fn forget_shop(memory: &Memory, reader: &mut Reader, shop: Id<Shop>) -> mo
         let ids = memory.read().listings_of(kind, shop);
         for some in ids.chunks(BATCH) {
             let batch = read(reader, kind, some).await?;
-            listings.extend(written(memory, kind, batch, |_| false).into_iter().map(|entry| (kind, entry)));
+            let index = &memory.kept(kind).index;
+            listings.extend(
+                written(memory, kind, batch, |_| false, |entry| index.insert(entry))
+                    .into_iter()
+                    .map(|entry| (kind, entry)),
+            );
         }
     }
     memory.change(|state| {
@@ -398,19 +431,32 @@ async fn forget_shop(memory: &Memory, reader: &mut Reader, shop: Id<Shop>) -> mo
     Ok(())
 }
 
-/// A listing is not on sale any more. Nobody hears of that but here.
-fn gone(state: &mut State, kind: Kind, id: Id<Listing>) {
-    state.take(kind, id);
+/// Puts what was gathered in the place of what the index held.
+async fn load(memory: &Memory, kind: Kind, gathered: search::Builder) {
+    let kept = memory.kept(kind);
+    let index = Arc::clone(&kept.index);
+    // Seconds for a million: too long to keep other requests waiting.
+    if tokio::task::spawn_blocking(move || index.load(gathered)).await.is_ok() {
+        kept.is_indexed.store(true, Ordering::Release);
+    }
 }
 
-/// Writes listings out as they are now, as far as there is room for them. Whatever becomes known of a listing, by
-/// whoever wrote it, passes here.
-fn written(memory: &Memory, kind: Kind, batch: Vec<Read>, is_there: impl Fn(Id<Shop>) -> bool) -> Vec<Entry> {
+/// Writes listings out as they are now, as far as there is room for them, and has them filed for searching. Whatever
+/// becomes known of a listing, by whoever wrote it, passes here.
+fn written(
+    memory: &Memory,
+    kind: Kind,
+    batch: Vec<Read>,
+    is_there: impl Fn(Id<Shop>) -> bool,
+    mut file: impl FnMut(&search::Entry<'_>),
+) -> Vec<Entry> {
     let mut cost = memory.read().cost();
     let mut entries = Vec::with_capacity(batch.len());
     for (listing, filed) in batch {
         let has_room = cost < memory.config.catalogue.memory;
         let shop_is_known = is_there(listing.shop_id);
+        let name = memory.read().shop_name(listing.shop_id).filter(|_| shop_is_known);
+        file(&index::entry(&listing, name.as_deref().unwrap_or_else(|| index::remembered_name(&listing))));
         match Entry::of(listing, kind, filed, shop_is_known, has_room, &memory.config) {
             Ok(entry) => {
                 cost += entry.cost();

@@ -9,6 +9,7 @@
 mod deflate;
 pub(super) mod encoding;
 pub(super) mod entry;
+mod index;
 pub(crate) mod keep;
 mod load;
 pub(super) mod ready;
@@ -74,6 +75,10 @@ struct Kept {
     version: AtomicU64,
     /// Whoever makes a new one.
     making: AsyncMutex<()>,
+    /// Where they are looked for.
+    index: Arc<search::Index>,
+    /// It has been filled, and is followed as far as the database can be.
+    is_indexed: AtomicBool,
 }
 
 /// Lists of shops that were asked for.
@@ -307,6 +312,27 @@ impl Memory {
             return None;
         }
         self.one_now(kind, id)
+    }
+
+    /// A page of what is looked for, and everything of this process' own writes considered. Nothing while it has never
+    /// been filled. While changes cannot be followed, it is found where it was before.
+    pub(super) async fn search(
+        &self,
+        kind: Kind,
+        query: &search::Query,
+    ) -> Option<Result<search::Page, search::Error>> {
+        self.catch_up(|touched| touches(kind, touched)).await;
+        let kept = self.kept(kind);
+        kept.is_indexed.load(Ordering::Acquire).then(|| kept.index.search(query))
+    }
+
+    /// Listings one after another, separated by commas; nothing if one of them is not here.
+    pub(super) fn texts(&self, kind: Kind, ids: &[Id<Listing>], audience: Audience) -> Option<Vec<u8>> {
+        if !self.is_fresh() {
+            return None;
+        }
+        self.turn(kind);
+        self.read().texts(kind, ids, audience)
     }
 
     fn touches_one(&self, kind: Kind, id: Id<Listing>, touched: &Touched) -> bool {

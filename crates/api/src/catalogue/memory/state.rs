@@ -17,6 +17,9 @@ use super::{
     segments::{Segment, Segments},
 };
 
+/// About how long a shop's text is.
+const SHOP_SIZE: usize = 512;
+
 /// Everything.
 #[derive(Debug)]
 pub(super) struct State {
@@ -311,6 +314,28 @@ impl State {
         let mut json = Vec::with_capacity(entry.cost() + shop.map_or(0, |shop| shop.json.len()));
         text.write(&mut json, shop, Audience::Shoppers, self.now);
         Found::Here(Single { json, print: text.print(shop, Audience::Shoppers, self.now) })
+    }
+
+    /// Several listings, separated by commas; nothing if one of them is not here.
+    pub(super) fn texts(&self, kind: Kind, ids: &[Id<Listing>], audience: Audience) -> Option<Vec<u8>> {
+        let entries: Option<Vec<&Arc<Entry>>> =
+            ids.iter().map(|id| self.shelf(kind).segments.get(*id)).collect();
+        let entries = entries?;
+        let mut json = Vec::with_capacity(entries.iter().map(|entry| entry.cost() + SHOP_SIZE).sum());
+        for entry in entries {
+            let text = entry.text.as_ref()?;
+            if !json.is_empty() {
+                json.push(b',');
+            }
+            let shop = self.shops.get(&entry.shop).and_then(|record| record.text.as_ref());
+            text.write(&mut json, shop, audience, self.now);
+        }
+        Some(json)
+    }
+
+    /// What a shop is called today.
+    pub(super) fn shop_name(&self, shop: Id<Shop>) -> Option<Arc<str>> {
+        self.shops.get(&shop)?.text.as_ref().map(|text| Arc::clone(&text.name))
     }
 
     /// What changes with the list of a shop.
