@@ -7,7 +7,7 @@ use serde_json::json;
 use souk::embedded::{self, Options};
 use tests::{Browser, Seller, TestApp, mongo::TestDatabase};
 
-use super::{EVENTS, PRODUCTS, assert_is_the_database, eventually, forgetful};
+use super::{EVENTS, PRODUCTS, assert_is_the_database, eventually, fail, forgetful};
 
 async fn names(browser: &Browser, path: &str) -> Vec<String> {
     let shown = browser.get(path).await.expect(200);
@@ -133,13 +133,6 @@ async fn whatever_several_do_at_once_in_the_end_every_memory_is_the_database() {
     let database = Browser::new(&forgetful.base);
     assert_is_the_database(&app, &app.browser(), &database).await;
     assert_is_the_database(&app, &Browser::new(&other.base), &database).await;
-}
-
-/// Lets commands of the API fail on a database that is nobody else's.
-async fn fail(app: &TestApp, mode: impl Into<Bson>, data: Document) {
-    let mut command = doc! { "configureFailPoint": "failCommand", "mode": mode.into() };
-    command.insert("data", data);
-    app.db.client().database("admin").run_command(command).await.unwrap();
 }
 
 #[tokio::test]

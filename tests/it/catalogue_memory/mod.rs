@@ -7,9 +7,10 @@ mod own;
 
 use std::time::Duration;
 
-use bson::{Document, doc};
+use bson::{Bson, Document, doc};
 use shared::id::Id;
-use tests::{Browser, TestApp, app::Node};
+use souk::embedded::{self, EmbeddedMongo, Options};
+use tests::{Browser, TestApp, app::Node, mongo::TestDatabase};
 
 const PRODUCTS: &str = "/api/product/get-all-products";
 const EVENTS: &str = "/api/event/get-all-events-shop";
@@ -29,6 +30,26 @@ async fn eventually<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut(
 /// A node that reads everything from the database each time, to compare with.
 async fn forgetful(app: &TestApp) -> Node {
     app.another_node_with(|config| config.catalogue.memory = 0).await
+}
+
+/// Lets commands of the API fail, or take their time, on a database that is nobody else's.
+async fn fail(app: &TestApp, mode: impl Into<Bson>, data: Document) {
+    let mut command = doc! { "configureFailPoint": "failCommand", "mode": mode.into() };
+    command.insert("data", data);
+    app.db.client().database("admin").run_command(command).await.unwrap();
+}
+
+/// The API on a database of its own that tells of changes only after seconds: what shows at once does not show
+/// because of that.
+async fn hard_of_hearing() -> (EmbeddedMongo, TestApp) {
+    let mongo = embedded::start(Options::for_tests()).await.unwrap();
+    let app = TestApp::on(TestDatabase::at(mongo.uri_for("catalogue")).await, &[]).await;
+    app.caught_up().await;
+    let late = doc! { "failCommands": ["getMore"], "appName": "souk-api", "blockConnection": true, "blockTimeMS": 3000 };
+    fail(&app, "alwaysOn", late).await;
+    // Whatever was asked before is answered in time.
+    app.caught_up().await;
+    (mongo, app)
 }
 
 /// Every address at which listings are shown: of all, of each shop, and of each listing.

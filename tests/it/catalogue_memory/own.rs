@@ -1,11 +1,11 @@
 //! Whoever changes something through the API is shown it by the very next answer of the same node.
 
-use bson::doc;
+use bson::{Document, doc};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tests::{Browser, Form, Seller, TestApp};
 
-use super::{PRODUCTS, assert_is_the_database, eventually, forgetful};
+use super::{PRODUCTS, assert_is_the_database, eventually, fail, forgetful, hard_of_hearing};
 
 fn by_id<'a>(list: &'a Value, id: &Value) -> Option<&'a Value> {
     list.as_array().unwrap().iter().find(|listing| listing["_id"] == *id)
@@ -36,8 +36,7 @@ async fn assert_everywhere(app: &TestApp, shop: &Seller, id: &Value, pointer: &s
 
 #[tokio::test]
 async fn many_who_write_at_once_each_find_their_own_change_in_the_next_answer() {
-    let app = TestApp::start().await;
-    app.caught_up().await;
+    let (_mongo, app) = hard_of_hearing().await;
     let sellers = join_all((0..6).map(|n| app.seller(Box::leak(format!("shop {n}").into_boxed_str())))).await;
     let work = sellers.iter().map(|seller| {
         let app = &app;
@@ -65,6 +64,7 @@ async fn many_who_write_at_once_each_find_their_own_change_in_the_next_answer() 
         }
     });
     join_all(work).await;
+    fail(&app, "off", Document::new()).await;
     let forgetful = forgetful(&app).await;
     app.caught_up().await;
     assert_is_the_database(&app, &app.browser(), &Browser::new(&forgetful.base)).await;
@@ -72,11 +72,10 @@ async fn many_who_write_at_once_each_find_their_own_change_in_the_next_answer() 
 
 #[tokio::test]
 async fn orders_reviews_and_pictures_show_at_once() {
-    let app = TestApp::start().await;
+    let (_mongo, app) = hard_of_hearing().await;
     let (ann, bob) = tokio::join!(app.buyer("ann"), app.seller("bob"));
     let lamp = bob.product("Lamp", "10", 9).await;
     let id = lamp["_id"].clone();
-    app.caught_up().await;
     let order = ann.order(&[(&lamp, 2)]).await[0]["_id"].as_str().unwrap().to_owned();
     assert_everywhere(&app, &bob, &id, "/stock", Some(json!(7))).await;
     ann.put(&format!("/api/order/cancel-order/{order}")).await.expect(200);
@@ -150,7 +149,7 @@ async fn readers_never_see_a_listing_go_back() {
                         let this =
                             doc! { "_id": bson::oid::ObjectId::parse_str(id.as_str().unwrap()).unwrap() };
                         let set = doc! { "$set": { "stock": stock } };
-                        app.db.raw::<bson::Document>("products").update_one(this, set).await.unwrap();
+                        app.db.raw::<Document>("products").update_one(this, set).await.unwrap();
                     } else {
                         bob.put(&update).json(&json!({ "stock": stock })).await.expect(200);
                     }

@@ -16,6 +16,9 @@ use tracing::warn;
 use super::super::store::shown;
 use crate::shops;
 
+/// How many documents come in one answer.
+const TOGETHER: u32 = 1000;
+
 /// A listing, and whether it is found by its shop.
 pub(super) type Read = (Listing, bool);
 
@@ -48,6 +51,7 @@ impl Reader {
             .find(filter)
             .sort(doc! { "_id": 1 })
             .projection(shown())
+            .batch_size(TOGETHER)
             .read_concern(ReadConcern::majority())
             .session(&mut self.session)
             .await?;
