@@ -7,7 +7,7 @@ use serde_json::json;
 use souk::embedded::{self, Options};
 use tests::{Browser, Seller, TestApp, mongo::TestDatabase};
 
-use super::{EVENTS, PRODUCTS, assert_is_the_database, eventually, fail, forgetful};
+use super::{EVENTS, PRODUCTS, assert_is_the_database, eventually, fail, forgetful, fresh};
 
 async fn names(browser: &Browser, path: &str) -> Vec<String> {
     let shown = browser.get(path).await.expect(200);
@@ -31,7 +31,7 @@ async fn whatever_others_do_to_the_collections_shows() {
     app.caught_up().await;
     for (path, collection) in [(PRODUCTS, "products"), (EVENTS, "events")] {
         let documents = app.db.raw::<Document>(collection);
-        let (red, blue) = (ObjectId::new(), ObjectId::new());
+        let (red, blue) = (fresh(), fresh());
         documents.insert_one(cup(red, &bob, "red")).await.unwrap();
         until_named(&app, path, &["red"]).await;
         documents.insert_one(cup(blue, &bob, "blue")).await.unwrap();
@@ -41,8 +41,7 @@ async fn whatever_others_do_to_the_collections_shows() {
         until_named(&app, path, &["rose", "blue"]).await;
         documents.delete_one(doc! { "_id": red }).await.unwrap();
         until_named(&app, path, &["blue"]).await;
-        let bulk: Vec<Document> =
-            (0..1000).map(|n| cup(ObjectId::new(), &bob, &format!("cup {n}"))).collect();
+        let bulk: Vec<Document> = (0..1000).map(|n| cup(fresh(), &bob, &format!("cup {n}"))).collect();
         documents.insert_many(bulk).await.unwrap();
         documents.update_many(doc! {}, doc! { "$set": { "name": "mug" } }).await.unwrap();
         until_named(&app, path, &["mug"; 1001]).await;
@@ -64,7 +63,7 @@ async fn whatever_others_do_to_the_collections_shows() {
     }
     app.db.database().drop().await.unwrap();
     until_named(&app, PRODUCTS, &[]).await;
-    let lamp = ObjectId::new();
+    let lamp = fresh();
     app.db.raw::<Document>("products").insert_one(cup(lamp, &bob, "after the flood")).await.unwrap();
     until_named(&app, PRODUCTS, &["after the flood"]).await;
 }
@@ -165,13 +164,13 @@ async fn a_stream_that_breaks_is_resumed_and_one_that_cannot_be_means_to_read_al
         data.extend(failure);
         fail(&app, "alwaysOn", data).await;
         let name = format!("meanwhile {n}");
-        documents.insert_one(cup(ObjectId::new(), &bob, &name)).await.unwrap();
+        documents.insert_one(cup(fresh(), &bob, &name)).await.unwrap();
         wanted.push(name);
         eventually("it is known that nothing is known", async || !inside.catalogue.is_fresh()).await;
         // And then the answers are the database's.
         assert_eq!(names(&app.browser(), PRODUCTS).await, wanted);
         let name = format!("unheard {n}");
-        documents.insert_one(cup(ObjectId::new(), &bob, &name)).await.unwrap();
+        documents.insert_one(cup(fresh(), &bob, &name)).await.unwrap();
         wanted.push(name);
         assert_eq!(names(&app.browser(), PRODUCTS).await, wanted);
         fail(&app, "off", Document::new()).await;
@@ -185,7 +184,7 @@ async fn a_stream_that_breaks_is_resumed_and_one_that_cannot_be_means_to_read_al
     let data = doc! { "failCommands": ["find"], "appName": "souk-api", "errorCode": 6,
     "namespace": format!("{}.products", app.db.database().name()) };
     fail(&app, doc! { "times": 3 }, data).await;
-    documents.insert_one(cup(ObjectId::new(), &bob, "last")).await.unwrap();
+    documents.insert_one(cup(fresh(), &bob, "last")).await.unwrap();
     wanted.push("last".to_owned());
     eventually("it is read in the end", async || {
         let shown = app.browser().get(PRODUCTS).unchecked().await;

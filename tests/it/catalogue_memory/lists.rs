@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 
-use bson::{Bson, DateTime, Document, doc, oid::ObjectId};
+use bson::{Bson, DateTime, Document, doc};
 use serde_json::{Value, json};
 use shared::{
     clock::{iso, plus},
@@ -10,7 +10,7 @@ use shared::{
 };
 use tests::{Answer, Browser, Seller, TestApp, legacy, mongo::TestDatabase};
 
-use super::{EVENTS, PRODUCTS, assert_is_the_database, eventually, forgetful};
+use super::{EVENTS, PRODUCTS, assert_is_the_database, eventually, forgetful, fresh};
 
 /// Documents with everything wrong that a field can have.
 fn odd(shop: &str) -> Vec<Document> {
@@ -23,7 +23,7 @@ fn odd(shop: &str) -> Vec<Document> {
         Bson::Array(vec![Bson::Null, Bson::Int32(1), Bson::Document(doc! { "url": "x" })]),
         Bson::Document(doc! { "name": "\",\"stock\":9,\"shop\":{}", "avatar": { "url": 5 } }),
         Bson::DateTime(DateTime::from_millis(1_700_000_000_500)),
-        Bson::ObjectId(ObjectId::new()),
+        Bson::ObjectId(fresh()),
         Bson::String("\",\"status\":\"Ended\",\u{0}\u{2028}🦀\\".into()),
     ];
     let fields = [
@@ -48,14 +48,14 @@ fn odd(shop: &str) -> Vec<Document> {
     let mut documents = Vec::new();
     for value in &junk {
         for field in fields {
-            let mut document = doc! { "_id": ObjectId::new(), "shopeId": shop, "name": field };
+            let mut document = doc! { "_id": fresh(), "shopeId": shop, "name": field };
             document.insert(field, value.clone());
             documents.push(document);
         }
-        documents.push(doc! { "_id": ObjectId::new(), "shopeId": value.clone() });
+        documents.push(doc! { "_id": fresh(), "shopeId": value.clone() });
     }
-    documents.push(doc! { "_id": ObjectId::new() });
-    documents.push(doc! { "_id": ObjectId::new(), "shopeId": shop.to_uppercase() });
+    documents.push(doc! { "_id": fresh() });
+    documents.push(doc! { "_id": fresh(), "shopeId": shop.to_uppercase() });
     documents.push(doc! { "_id": "no object id", "name": "never shown in the list of all" });
     documents
 }
@@ -108,7 +108,7 @@ fn unpacked(answer: &Answer) -> Vec<u8> {
 async fn many(app: &TestApp, shop: &Seller, count: i64) {
     let product = |n: i64| {
         doc! {
-            "_id": ObjectId::new(), "shopeId": shop.id.hex(), "name": format!("cup {n}"), "stock": n,
+            "_id": fresh(), "shopeId": shop.id.hex(), "name": format!("cup {n}"), "stock": n,
             "description": "As good as new.", "discountPrice": n + 1, "reviews": [],
         }
     };

@@ -7,8 +7,8 @@ mod own;
 
 use std::time::Duration;
 
-use bson::{Bson, Document, doc};
-use shared::id::Id;
+use bson::{Bson, Document, doc, oid::ObjectId};
+use shared::{id::Id, model::Listing};
 use souk::embedded::{self, EmbeddedMongo, Options};
 use tests::{Browser, TestApp, app::Node, mongo::TestDatabase};
 
@@ -17,6 +17,11 @@ const EVENTS: &str = "/api/event/get-all-events-shop";
 
 /// Whatever is waited for comes within this, or never.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An id that no document has.
+fn fresh() -> ObjectId {
+    Id::<Listing>::new().oid()
+}
 
 async fn eventually<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> F) {
     let waiting = async {
