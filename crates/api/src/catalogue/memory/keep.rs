@@ -433,12 +433,9 @@ async fn forget_shop(memory: &Memory, reader: &mut Reader, shop: Id<Shop>) -> mo
 
 /// Puts what was gathered in the place of what the index held.
 async fn load(memory: &Memory, kind: Kind, gathered: search::Builder) {
-    let kept = memory.kept(kind);
-    let index = Arc::clone(&kept.index);
-    // Seconds for a million: too long to keep other requests waiting.
-    if tokio::task::spawn_blocking(move || index.load(gathered)).await.is_ok() {
-        kept.is_indexed.store(true, Ordering::Release);
-    }
+    let index = Arc::clone(&memory.kept(kind).index);
+    // Seconds for a million: too long to keep other requests waiting. It cannot fail but with the runtime.
+    _ = tokio::task::spawn_blocking(move || index.load(gathered)).await;
 }
 
 /// Writes listings out as they are now, as far as there is room for them, and has them filed for searching. Whatever
@@ -478,6 +475,11 @@ impl Memory {
 
     fn say_fresh(&self) {
         self.is_fresh.store(true, Ordering::Release);
+        for kind in [Kind::Product, Kind::Event] {
+            // Only now: what was written here during the reading is in it, too.
+            self.kept(kind).is_indexed.store(true, Ordering::Release);
+        }
+        self.seen.send_modify(|_| {});
         self.measure();
     }
 

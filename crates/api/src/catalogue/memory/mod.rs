@@ -46,6 +46,9 @@ use super::wire::Audience;
 /// A list that has not changed for so long, and for as long again for each megabyte, is worth compressing well.
 const SETTLED: Duration = Duration::from_secs(1);
 
+/// So long a search waits for the first reading of everything.
+const FIRST_READING: Duration = Duration::from_secs(2);
+
 /// No turn is near.
 const NEVER: i64 = i64::MAX;
 
@@ -321,8 +324,13 @@ impl Memory {
         kind: Kind,
         query: &search::Query,
     ) -> Option<Result<search::Page, search::Error>> {
-        self.catch_up(|touched| touches(kind, touched)).await;
         let kept = self.kept(kind);
+        if !kept.is_indexed.load(Ordering::Acquire) {
+            // At the start all is read in a moment, unless there is very much of it.
+            let mut seen = self.seen.subscribe();
+            _ = tokio::time::timeout(FIRST_READING, seen.wait_for(|_| self.is_fresh())).await;
+        }
+        self.catch_up(|touched| touches(kind, touched)).await;
         kept.is_indexed.load(Ordering::Acquire).then(|| kept.index.search(query))
     }
 
