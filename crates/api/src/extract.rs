@@ -119,9 +119,9 @@ async fn collect(mut payload: Payload, mut spool: Spool, silence: Duration) -> R
         if spool.len().saturating_add(u64::try_from(chunk.len()).unwrap_or(u64::MAX)) > JSON_LIMIT {
             return Err(TOO_LARGE.into());
         }
-        spool.push(&chunk).await?;
+        spool.push(&chunk)?;
     }
-    spool.end().await?.read().await
+    spool.end()?.read().await
 }
 
 /// Whether the request says that its body is JSON.

@@ -58,7 +58,10 @@ impl Spool {
     }
 
     /// Takes in what has come. Beyond the room there is: 503.
-    pub(crate) async fn push(&mut self, mut bytes: &[u8]) -> Result<()> {
+    ///
+    /// It is written at once, mostly into the system's own memory: whoever gave it to another thread would fall behind
+    /// a fast connection, and of one that ends behind its form the rest would be lost.
+    pub(crate) fn push(&mut self, mut bytes: &[u8]) -> Result<()> {
         while let Some((now, later)) = bytes.split_at_checked(BUFFER.saturating_sub(self.recent.len())) {
             self.recent.extend_from_slice(now);
             bytes = later;
@@ -66,39 +69,34 @@ impl Spool {
                 return Ok(());
             }
             self.room.widen().map_err(|_full| Error::from(load::BUSY))?;
-            self.flush().await?;
+            self.flush()?;
         }
         self.recent.extend_from_slice(bytes);
         Ok(())
     }
 
-    /// Nobody else waits for the disk.
-    async fn flush(&mut self) -> Result<()> {
-        let recent = std::mem::take(&mut self.recent);
-        let file = self.file.take();
-        let written = spawn_blocking(move || -> io::Result<(Vec<u8>, Arc<File>)> {
-            let file = match file {
-                Some(file) => file,
-                None => Arc::new(tempfile::tempfile()?),
-            };
-            (&*file).write_all(&recent)?;
-            Ok((recent, file))
-        });
-        let written = written.await.map_err(|lost| Error::Unexpected(lost.into()))?;
-        let (mut recent, file) = written.map_err(|cause| {
+    fn flush(&mut self) -> Result<()> {
+        self.write_recent().map_err(|cause| {
             Error::Unavailable(anyhow::Error::new(cause).context("a request body cannot be kept on disk"))
-        })?;
-        self.written = self.written.saturating_add(u64::try_from(recent.len()).unwrap_or(u64::MAX));
-        recent.clear();
-        self.recent = recent;
+        })
+    }
+
+    fn write_recent(&mut self) -> io::Result<()> {
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => Arc::new(tempfile::tempfile()?),
+        };
+        (&*file).write_all(&self.recent)?;
         self.file = Some(file);
+        self.written = self.len();
+        self.recent.clear();
         Ok(())
     }
 
     /// All that has come, to be read.
-    pub(crate) async fn end(mut self) -> Result<Spooled> {
+    pub(crate) fn end(mut self) -> Result<Spooled> {
         if self.file.is_some() {
-            self.flush().await?;
+            self.flush()?;
         }
         let length = self.len();
         let held = match self.file {
@@ -253,10 +251,10 @@ mod tests {
                 let sent = bytes(length);
                 let mut spool = Spool::within(&room(100, 100), None).unwrap();
                 for chunk in sent.chunks(chunk) {
-                    spool.push(chunk).await.unwrap();
+                    spool.push(chunk).unwrap();
                 }
                 assert_eq!(spool.len(), u64::try_from(length).unwrap());
-                let spooled = spool.end().await.unwrap();
+                let spooled = spool.end().unwrap();
                 assert_eq!(spooled.read().await.unwrap(), sent);
                 let pieces: Vec<Bytes> = spooled.clone().stream().try_collect().await.unwrap();
                 assert_eq!(pieces.concat(), sent);
@@ -281,15 +279,15 @@ mod tests {
         let (room, one, another) = (room(6, 4), "192.0.2.1".parse().ok(), "192.0.2.2".parse::<IpAddr>().ok());
         let mut large = Spool::within(&room, one).unwrap();
         assert_eq!(room.open(), 1, "nothing has come yet, whatever is announced");
-        large.push(&bytes(4 * BUFFER)).await.unwrap();
+        large.push(&bytes(4 * BUFFER)).unwrap();
         assert_eq!(room.open(), 4);
-        assert!(large.push(b"x").await.is_err(), "one address takes no more");
+        assert!(large.push(b"x").is_err(), "one address takes no more");
         let mut other = Spool::within(&room, another).unwrap();
         assert!(Spool::within(&room, one).is_err());
-        other.push(&bytes(2 * BUFFER)).await.unwrap();
-        assert!(other.push(b"x").await.is_err() && Spool::within(&room, None).is_err(), "all is taken");
+        other.push(&bytes(2 * BUFFER)).unwrap();
+        assert!(other.push(b"x").is_err() && Spool::within(&room, None).is_err(), "all is taken");
         drop(large);
-        let spooled = other.end().await.unwrap();
+        let spooled = other.end().unwrap();
         let part = spooled.part(0..10);
         drop(spooled);
         assert_eq!(room.open(), 2);

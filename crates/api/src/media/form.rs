@@ -320,7 +320,7 @@ async fn read_parts(mut multipart: Multipart, mut spool: Spool, limits: FormLimi
         }
         parts.push(Part { field, file_name, range: start..spool.len() });
     }
-    Ok(Parts { parts, content: spool.end().await?, limits })
+    Ok(Parts { parts, content: spool.end()?, limits })
 }
 
 async fn read_text(part: &mut Field, name: &str, spool: &mut Spool) -> Result<()> {
@@ -354,7 +354,7 @@ async fn collect(part: &mut Field, limit: u64, spool: &mut Spool) -> Result<bool
         if spool.len().saturating_add(size(&chunk)) > end {
             return Ok(false);
         }
-        spool.push(&chunk).await?;
+        spool.push(&chunk)?;
     }
     Ok(true)
 }

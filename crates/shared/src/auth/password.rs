@@ -1,28 +1,47 @@
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
+    thread,
 };
 
+use anyhow::Context as _;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Semaphore;
+use tokio::sync::oneshot;
 
 /// bcrypt sees no further than this.
 pub const MAX_PASSWORD_BYTES: usize = 72;
 
-/// Hashes and verifies passwords with bcrypt on the blocking pool, a bounded number at a time, so
-/// that a storm of log-ins cannot stall everything else.
-#[derive(Clone, Debug)]
+/// How much the threads that hash stand back behind everything else (`nice`): what takes microseconds does not wait
+/// for what takes a twentieth of a second, and the processors are busy all the same.
+#[cfg(target_os = "linux")]
+const MODESTY: i32 = 10;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Hashes and verifies passwords with bcrypt on threads of its own, so that a storm of log-ins cannot stall
+/// everything else.
+#[derive(Clone)]
 pub struct Hasher {
-    slots: Arc<Semaphore>,
+    jobs: mpsc::Sender<Job>,
     cost: u32,
     work: Work,
 }
 
 impl Hasher {
-    /// With `BCRYPT_COST` and room for as many hashes at once as the machine has processors.
+    /// With `BCRYPT_COST` and as many threads as the machine has processors. They end with the last clone.
     pub fn new(cost: u32) -> anyhow::Result<Self> {
-        let slots = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        Ok(Self { slots: Arc::new(Semaphore::new(slots)), cost, work: Work::default() })
+        let (jobs, waiting) = mpsc::channel::<Job>();
+        let waiting = Arc::new(Mutex::new(waiting));
+        for _ in 0..thread::available_parallelism().map_or(2, std::num::NonZero::get) {
+            let waiting = Arc::clone(&waiting);
+            let hashing = thread::Builder::new().name("passwords".to_owned());
+            hashing.spawn(move || hash_all(&waiting)).context("a thread for passwords cannot be started")?;
+        }
+        Ok(Self { jobs, cost, work: Work::default() })
     }
 
     /// A new hash. The caller has checked that the password fits [`MAX_PASSWORD_BYTES`].
@@ -92,13 +111,35 @@ impl Hasher {
         &self,
         work: impl FnOnce() -> bcrypt::BcryptResult<T> + Send + 'static,
     ) -> anyhow::Result<T> {
-        let slot = Arc::clone(&self.slots).acquire_owned().await?;
-        // The permit goes along: a caller that gives up must not free it while the hash still runs.
-        Ok(tokio::task::spawn_blocking(move || {
-            let _slot = slot;
-            work()
-        })
-        .await??)
+        let (done, outcome) = oneshot::channel();
+        let job = move || {
+            // Whoever has given up meanwhile needs no answer.
+            if !done.is_closed() {
+                _ = done.send(work());
+            }
+        };
+        self.jobs.send(Box::new(job)).ok().context("there is no thread for passwords")?;
+        Ok(outcome.await.context("hashing a password failed")??)
+    }
+}
+
+impl fmt::Debug for Hasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hasher").field("cost", &self.cost).finish_non_exhaustive()
+    }
+}
+
+fn hash_all(waiting: &Mutex<mpsc::Receiver<Job>>) {
+    // There of a thread; elsewhere it would be of the whole process. Without it nothing but a storm is worse.
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(None, MODESTY) {
+        tracing::debug!(%error, "the threads that hash passwords cannot stand back");
+    }
+    loop {
+        let next = waiting.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(job) = next else { return };
+        // A panic costs its own log-in only.
+        _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
     }
 }
 
