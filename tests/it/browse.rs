@@ -285,6 +285,10 @@ async fn without_conditions_the_answer_is_what_it_always_was_and_senseless_ones_
     ] {
         app.browser().get(&format!("{ALL}?{wrong}")).unchecked().await.refused(400, "invalid_input");
     }
+    // Clients send the text `undefined` for a shop that they do not know yet.
+    let nobodys = "/api/product/get-all-products-shop/undefined";
+    assert_eq!(get(&app, &format!("{nobodys}?limit=5")).await["total"], 0);
+    app.browser().get(&format!("{nobodys}?limit=x")).unchecked().await.refused(400, "invalid_input");
     // One page's cursor is no other query's.
     bob.product("Cup two", "10", 1).await;
     let first = get(&app, &format!("{ALL}?limit=1&sort=newest")).await;

@@ -220,14 +220,17 @@ pub(crate) async fn of_shop<Reply: Serialize>(
     state: &App,
     envelope: impl FnOnce(Vec<ListingReply>) -> Reply,
 ) -> Result<HttpResponse> {
+    let wanted = Wanted::read(request.query_string())?;
+    let owner = shop_id.is_some_and(|shop| caller.shop == Some(shop)) || caller.is_accepted_bare();
+    let audience = if owner { Audience::Owner } else { Audience::Shoppers };
+    if let Some(wanted) = wanted {
+        // No shop has this id.
+        let wanted = wanted.of_shop(shop_id.unwrap_or_else(Id::nil));
+        return page(kind, wanted, request, state, audience).await;
+    }
     let Some(shop_id) = shop_id else {
         return Ok(answer::passing(request.headers(), answer::written(&envelope(Vec::new()), 0)?).await);
     };
-    let owner = caller.shop == Some(shop_id) || caller.is_accepted_bare();
-    let audience = if owner { Audience::Owner } else { Audience::Shoppers };
-    if let Some(wanted) = Wanted::read(request.query_string())? {
-        return page(kind, wanted.of_shop(shop_id), request, state, audience).await;
-    }
     if let Some(list) = state.catalogue.of_shop(kind, shop_id, audience).await {
         return Ok(answer::list(request.headers(), &list, &state.catalogue).await);
     }
