@@ -118,13 +118,17 @@ pub(crate) async fn plant(db: &Db, products: u32) -> anyhow::Result<Vec<Id<Listi
 fn one(i: u32, shops: &[Shop], random: &mut Random, now: Timestamp) -> Option<Listing> {
     let shop = usize::try_from(random.below(u32::try_from(shops.len()).ok()?)).ok()?;
     let (what, how) = (random.of(&THINGS), random.of(&ADJECTIVES));
+    let (stock, sold) = (i64::from(random.below(40)), i64::from(random.below(1_000)));
     Some(Listing {
         name: format!("{how} {what} number {i}"),
         category: random.of(&CATEGORIES).to_owned(),
         tags: format!("{}, {what}", random.of(&ADJECTIVES)),
         price: Money::from_minor(i64::from(100 + random.below(100_000))),
-        stock: i64::from(random.below(40)),
-        sold_out: i64::from(random.below(1_000)),
+        stock,
+        sold_out: sold,
+        // As if this server had counted them from the first on: else every one is mended at the start.
+        supplied: Some(stock + sold),
+        sold_earlier: Some(sold),
         rating: random.of(&RATINGS),
         created_at: Some(plus(now, -i64::from(random.below(100_000_000)))),
         ..goods::product(i, shops.get(shop)?)
