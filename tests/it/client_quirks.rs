@@ -371,6 +371,7 @@ async fn old_documents_that_would_blank_a_page_are_mended() {
     let (ann, bobs) = (app.buyer("ann").await, app.seller("bobs").await);
     let write = async |collection: &str, document: bson::Document| {
         app.db.raw::<bson::Document>(collection).insert_one(document).await.unwrap();
+        app.caught_up().await;
     };
     // A product without pictures, reviews, shop or date, its stock what appending made of it.
     write(

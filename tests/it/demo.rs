@@ -16,7 +16,9 @@ async fn plant(app: &TestApp) -> Option<demo::Demo> {
 
 async fn plant_with(app: &TestApp, config: &Config) -> Option<demo::Demo> {
     let hasher = Hasher::new(4).unwrap();
-    demo::plant(&app.db, config, &app.clock, &hasher).await.unwrap()
+    let planted = demo::plant(&app.db, config, &app.clock, &hasher).await.unwrap();
+    app.caught_up().await;
+    planted
 }
 
 async fn count(db: &Db, collection: &str) -> u64 {
