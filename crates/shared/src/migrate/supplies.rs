@@ -23,28 +23,41 @@ const BATCH: i64 = 500;
 /// only a shop that corrects its stock in between has the listing read again.
 pub(super) async fn count(db: &Db, report: &mut Report) -> anyhow::Result<()> {
     for kind in [Kind::Product, Kind::Event] {
-        loop {
-            let counted: Vec<Counted> = db
-                .transaction::<_, anyhow::Error, _>(|session| {
-                    let db = db.clone();
-                    Box::pin(async move { count_some(&db, session, kind).await })
-                })
-                .await?;
-            if counted.is_empty() {
-                break;
-            }
-            let updates: Vec<Document> = counted.iter().map(Counted::update).collect();
-            let command = doc! { "update": kind.collection(), "updates": updates, "ordered": false };
-            let done = db.database().run_command(command).await?;
-            let changed = done.get("nModified").and_then(lenient::as_int).unwrap_or_default();
-            report.changed += u64::try_from(changed)?;
-            if changed == 0 {
-                // Numbers that no server of ours writes, or somebody at work on all of them: next time.
-                break;
-            }
-        }
+        while pass(db, kind, report).await? == Pass::Again {}
     }
     Ok(())
+}
+
+#[derive(PartialEq, Eq)]
+enum Pass {
+    Done,
+    Again,
+}
+
+/// Goes through all listings once, in the order of their ids: whoever looks for the next uncounted one from the
+/// beginning passes all that are counted already, each time more.
+async fn pass(db: &Db, kind: Kind, report: &mut Report) -> anyhow::Result<Pass> {
+    let (mut after, mut read, mut written) = (Id::default(), 0, 0);
+    loop {
+        let counted: Vec<Counted> = db
+            .transaction::<_, anyhow::Error, _>(|session| {
+                let db = db.clone();
+                Box::pin(async move { count_some(&db, session, kind, after).await })
+            })
+            .await?;
+        let Some(last) = counted.last() else { break };
+        after = last.id;
+        read += counted.len();
+        let updates: Vec<Document> = counted.iter().map(Counted::update).collect();
+        let command = doc! { "update": kind.collection(), "updates": updates, "ordered": false };
+        let done = db.database().run_command(command).await?;
+        let changed = done.get("nModified").and_then(lenient::as_int).unwrap_or_default();
+        written += usize::try_from(changed)?;
+    }
+    report.changed += u64::try_from(written)?;
+    // Where nothing could be written: numbers that no server of ours writes, or somebody at work on all of them. Next
+    // time.
+    Ok(if written == 0 || written == read { Pass::Done } else { Pass::Again })
 }
 
 /// What is to be written down of a listing.
@@ -65,15 +78,23 @@ impl Counted {
     }
 }
 
-/// One batch, as of one moment.
-async fn count_some(db: &Db, session: &mut ClientSession, kind: Kind) -> anyhow::Result<Vec<Counted>> {
+/// The next batch behind an id, as of one moment.
+async fn count_some(
+    db: &Db,
+    session: &mut ClientSession,
+    kind: Kind,
+    after: Id<Listing>,
+) -> anyhow::Result<Vec<Counted>> {
     // Where a foreign hand has left text, the steps before this one mend it at the next start.
     let uncounted = doc! {
+        // Only what has an id of ours, which comparing sees to: others are not listed.
+        "_id": { "$gt": after },
         "supplied": { "$not": { "$type": "number" } },
         "stock": { "$type": "number" }, "sold_out": { "$type": "number" },
     };
     let listings = db.raw::<Document>(kind.collection());
-    let found = listings.find(uncounted).projection(doc! { "stock": 1, "sold_out": 1 }).limit(BATCH);
+    let found = listings.find(uncounted).sort(doc! { "_id": 1 }).limit(BATCH);
+    let found = found.projection(doc! { "stock": 1, "sold_out": 1 });
     let mut found = found.session(&mut *session).await?;
     let found: Vec<Document> = found.stream(&mut *session).try_collect().await?;
     let ids: Vec<String> =
