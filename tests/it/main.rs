@@ -3,6 +3,7 @@
 mod access;
 mod admin;
 mod audit_log;
+mod backup;
 mod balance;
 mod books;
 mod browse;

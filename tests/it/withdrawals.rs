@@ -33,7 +33,7 @@ async fn earn(app: &TestApp, seller: &Seller, minor: i64) {
         .unwrap();
 }
 
-async fn add_bank(seller: &Seller) {
+pub async fn add_bank(seller: &Seller) {
     let bank = json!({ "withdrawMethod": { "bankName": "B", "bankCountry": "PK", "bankSwiftCode": "S",
         "bankAccountNumber": "12345678", "bankHolderName": "Bob", "bankAddress": "A" } });
     seller.put("/api/shop/update-payment-methods").json(&bank).await.expect(201);

@@ -5,6 +5,7 @@ pub mod arrival;
 pub mod audit;
 pub mod auth;
 pub mod backlog;
+pub mod backups;
 pub mod chat;
 pub mod clock;
 pub mod config;

@@ -5,7 +5,7 @@ use std::{io::Write as _, process::ExitCode};
 use clap::{Parser, Subcommand};
 use shared::{config::Config, telemetry};
 
-use crate::{doctor, migrate, outbox, prove, reconcile, run, selftest};
+use crate::{backup, doctor, migrate, outbox, prove, reconcile, run, selftest};
 
 /// A marketplace server: an HTTP API, a chat server and the database under both.
 ///
@@ -36,6 +36,10 @@ enum Command {
         #[command(subcommand)]
         order: Option<outbox::Order>,
     },
+    /// Write everything as of one moment into a new directory, with checksums, beside servers at work
+    Backup(backup::BackupOptions),
+    /// Check a backup and make it the database; no server may run on that meanwhile
+    Restore(backup::RestoreOptions),
     /// Race and crash this installation in a scratch database, and print what held
     Selftest(selftest::Options),
 }
@@ -78,6 +82,8 @@ fn run(command: Option<Command>) -> anyhow::Result<ExitCode> {
             Some(Command::Prove) => prove::prove(config?).await,
             Some(Command::Reconcile(options)) => reconcile::serve(config?, options).await,
             Some(Command::Outbox { order }) => outbox::serve(config?, order).await,
+            Some(Command::Backup(options)) => backup::back_up(config?, options).await,
+            Some(Command::Restore(options)) => backup::restore(config?, options).await,
             Some(Command::Selftest(options)) => selftest::run(config?, options).await,
         }
     })

@@ -20,7 +20,8 @@ pub(crate) async fn prove(config: Config) -> anyhow::Result<ExitCode> {
     Ok(if counted.differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn report(counted: &Audit, currency: &str) -> String {
+/// What was counted, in words.
+pub(crate) fn report(counted: &Audit, currency: &str) -> String {
     let Audit { entries, shops, balances, orders, withdrawals, listings, .. } = counted;
     let Audit { on_shelves, reserved, sold, accounts, differences, .. } = counted;
     let mut lines = vec![

@@ -19,6 +19,7 @@ use std::{
 
 pub use self::rates::{Rate, Rates};
 use self::read::Reader;
+pub use self::read::parse_duration;
 use crate::money::{Money, Percent};
 
 /// Each setting with its aliases first, then its legacy name; for `.env.example` and its test.

@@ -93,7 +93,7 @@ fn parse_url(text: &str) -> Option<String> {
 }
 
 /// `90d`, `12h`, `30m`, `45s`, `250ms`, or a bare number of seconds.
-pub(super) fn parse_duration(text: &str) -> Option<Duration> {
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let text = text.trim();
     let split = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, unit) = text.split_at_checked(split)?;
