@@ -30,6 +30,8 @@ async fn letter(app: &TestApp, to: &str, dead: bool, attempts: i32, due_in: i64)
             to: format!("{to}@example.com"),
             subject: "Hello".to_owned(),
             text: format!("Hello,\n\n{SECRET}\n"),
+            html: None,
+            unsubscribe: None,
         },
         due_at: plus(now, due_in),
         attempts,

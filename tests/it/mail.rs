@@ -42,6 +42,8 @@ fn mail(to: &str) -> OutboxJob {
         to: to.to_owned(),
         subject: "Activate your account".to_owned(),
         text: "Hello Ann,\n\nhttp://localhost:5173/activation/abc\n".to_owned(),
+        html: None,
+        unsubscribe: None,
     }
 }
 
@@ -69,7 +71,13 @@ async fn a_mail_goes_out_from_our_address_and_leaves_the_outbox() {
 async fn a_mail_in_any_script_arrives_as_it_was_written() {
     let app = TestApp::start().await;
     let text = "Grüße, 你好, مرحبا\n.\n..\nend";
-    let job = OutboxJob::Mail { to: "ann@example.com".into(), subject: "Grüße".into(), text: text.into() };
+    let job = OutboxJob::Mail {
+        to: "ann@example.com".into(),
+        subject: "Grüße".into(),
+        text: text.into(),
+        html: None,
+        unsubscribe: None,
+    };
     app.inside().outbox.add(job).await.unwrap();
     let arrived = app.mails().await_mail_to("ann@example.com").await;
     assert_eq!(arrived.text().replace('\r', "").trim(), text);

@@ -45,6 +45,7 @@ mod mail;
 mod media;
 mod messages;
 mod migrate;
+mod news;
 mod nodes;
 mod orders;
 mod origin;

@@ -168,14 +168,13 @@ async fn an_approved_withdrawal_has_succeeded_and_its_shop_is_told() {
     let paid = &said["withdraw"];
     assert_eq!((&paid["status"], &paid["decidedBy"]), (&json!("Succeeded"), &json!(root.id.hex())));
     assert_eq!(paid["seller"]["withdrawMethod"]["bankAccountNumber"], "12345678");
-    let mail = app.mails().await_mail_to(&bob.email).await;
-    assert_eq!(mail.subject(), "Your withdrawal was paid out");
+    let mail = app.mails().await_mail_about(&bob.email, "Your withdrawal was paid out").await;
     assert!(mail.text().contains("60.00 USD") && !mail.text().contains("12345678"), "{}", mail.text());
     // Asked again, it is what it was, and nobody is told twice.
     let again = decide(&root, &id, json!({ "status": "Succeeded" })).await.expect(200);
     assert_eq!(again["withdraw"], *paid);
     outbox_is_empty(&app).await;
-    assert_eq!(app.mails().count_to(&bob.email), 1);
+    assert_eq!(app.mails().count_about(&bob.email, "paid out"), 1);
     assert_eq!(balance(&app, &bob).await, Some(14_000));
     let refused = decide(&root, &id, json!({ "status": "Rejected" })).await.refused(409, "wrong_status");
     let message = refused["message"].as_str().unwrap();
@@ -200,7 +199,7 @@ async fn a_rejected_withdrawal_is_back_on_the_balance_and_the_shop_reads_why() {
     assert!(said["message"].as_str().unwrap().contains("150.00"), "{said}");
     assert_eq!(decide(&root, &id, body).await.expect(200)["withdraw"], said["withdraw"]);
     assert_eq!(balance(&app, &bob).await, Some(20_000));
-    let mail = app.mails().await_mail_to(&bob.email).await;
+    let mail = app.mails().await_mail_about(&bob.email, "rejected").await;
     assert!(mail.text().contains("150.00 USD is back"), "{}", mail.text());
     assert!(mail.text().contains("Reason: No such account."), "{}", mail.text());
     decide(&root, &id, json!({ "status": "Succeeded" })).await.refused(409, "wrong_status");
@@ -216,7 +215,7 @@ async fn a_rejected_withdrawal_is_back_on_the_balance_and_the_shop_reads_why() {
     request(&bob, 200).await;
     assert_eq!((balance(&app, &bob).await, entries(&app, "withdraw-rejected").await), (Some(0), 1));
     outbox_is_empty(&app).await;
-    assert_eq!(app.mails().count_to(&bob.email), 1);
+    assert_eq!(app.mails().count_about(&bob.email, "rejected"), 1);
     assert_books_balance(&app).await;
 }
 
@@ -240,7 +239,7 @@ async fn a_decision_taken_twenty_times_at_once_on_two_nodes_is_taken_once() {
         assert_eq!(stored(&app, &id).await.version, 1);
     }
     outbox_is_empty(&app).await;
-    assert_eq!(app.mails().count_to(&bob.email), 2);
+    assert_eq!(app.mails().count_about(&bob.email, "Your withdrawal was"), 2);
     assert_eq!((entries(&app, "withdraw").await, entries(&app, "withdraw-rejected").await), (2, 1));
     assert_books_balance(&app).await;
 }
@@ -273,7 +272,7 @@ async fn of_approval_and_rejection_at_once_one_wins_and_the_books_balance() {
         assert_eq!(balance(&app, &bob).await, Some(left), "{decided}");
     }
     outbox_is_empty(&app).await;
-    assert_eq!(app.mails().count_to(&bob.email), 8);
+    assert_eq!(app.mails().count_about(&bob.email, "Your withdrawal was"), 8);
     assert_books_balance(&app).await;
 }
 

@@ -135,6 +135,23 @@ impl MailServer {
         }
     }
 
+    /// The same, of the mails whose subject has these words.
+    pub async fn await_mail_about(&self, person: &str, words: &str) -> Mail {
+        loop {
+            let mail = self.await_mail_to(person).await;
+            if mail.subject().contains(words) {
+                return mail;
+            }
+        }
+    }
+
+    /// How many mails with these words in the subject went to this person so far.
+    pub fn count_about(&self, person: &str, words: &str) -> usize {
+        let person = person.to_lowercase();
+        let mails = self.all();
+        mails.iter().filter(|mail| mail.to.contains(&person) && mail.subject().contains(words)).count()
+    }
+
     /// Every mail so far, taken or not.
     pub fn all(&self) -> Vec<Mail> {
         self.mails.lock().unwrap().all.clone()

@@ -24,6 +24,7 @@ pub mod dead_letters;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod letters;
 pub mod mail;
 pub mod media;
 pub mod routes;
@@ -36,6 +37,7 @@ mod conversations;
 mod coupons;
 mod events;
 mod messages;
+mod news;
 mod orders;
 mod payments;
 mod products;

@@ -7,7 +7,7 @@ use bson::doc;
 use mongodb::ClientSession;
 use shared::{
     auth::Kind,
-    clock::{Clock, plus},
+    clock::{Clock, Timestamp, plus},
     config::Config,
     db::Db,
     id::Id,
@@ -20,8 +20,10 @@ use tracing::{error, warn};
 
 use crate::{
     accounts::{Account, reset_link},
+    letters::Letter,
     mail::{Mail, Mailer},
     media::Media,
+    news,
     payments::{GatewayRefusal, Gateways, NewRefund, store as payments},
     state::App,
     worker::{self, TRY, backoff},
@@ -94,14 +96,14 @@ impl Outbox {
         &self,
         session: &mut ClientSession,
         id: Id<A>,
-        (subject, text): (String, String),
+        letter: Letter,
     ) -> mongodb::error::Result<()> {
         let account = self.db.of::<A>().find_one(doc! { "_id": id }).session(&mut *session).await?;
         let Some(to) = account.map(|account| account.email().trim().to_owned()).filter(|to| !to.is_empty())
         else {
             return Ok(());
         };
-        self.add_in(session, model::OutboxJob::Mail { to, subject, text }).await
+        self.add_in(session, letter.mail_to(to, None)).await
     }
 
     /// What the mails go through.
@@ -115,27 +117,21 @@ impl Outbox {
     }
 
     fn entry(&self, job: model::OutboxJob) -> model::Outbox {
-        let now = self.clock.now();
-        model::Outbox {
-            id: Id::new(),
-            job,
-            due_at: now,
-            attempts: 0,
-            last_error: None,
-            dead: false,
-            created_at: now,
-        }
+        entry(job, self.clock.now())
     }
 
     /// One try of a claimed job, and the note of how it went.
     async fn carry_out(&self, entry: model::Outbox) {
+        if is_of_a_later_version(&entry.job) {
+            return self.leave(entry.id).await;
+        }
         let (id, kind, attempts) = (entry.id, kind(&entry.job), entry.attempts);
         let most = max_attempts(&entry.job);
         let outcome = if attempts > most {
             // Its last try took the worker down with it, or took too long to be noted.
             Err(Permanent::new("the last try never ended".to_owned()).into())
         } else {
-            match tokio::time::timeout(TRY, self.attempt(entry.job)).await {
+            match tokio::time::timeout(TRY, self.attempt(id, entry.job)).await {
                 Ok(outcome) => outcome,
                 Err(_) => Err(anyhow::anyhow!("took longer than {} s", TRY.as_secs())),
             }
@@ -175,11 +171,26 @@ impl Outbox {
         }
     }
 
-    async fn attempt(&self, job: model::OutboxJob) -> anyhow::Result<()> {
+    /// While a new version is being rolled out, it is the new nodes' work: when our lease ends, one of them comes
+    /// first sooner or later. It does not count as a try.
+    async fn leave(&self, id: Id<model::Outbox>) {
+        let uncounted = doc! { "$inc": { "attempts": -1 } };
+        if let Err(cause) = self.db.of::<model::Outbox>().update_one(doc! { "_id": id }, uncounted).await {
+            warn!(id = id.hex(), %cause, "a job of a later version could not be left as it was");
+        }
+    }
+
+    async fn attempt(&self, id: Id<model::Outbox>, job: model::OutboxJob) -> anyhow::Result<()> {
         match job {
-            model::OutboxJob::Mail { to, subject, text } => {
-                self.mailer.send(Mail { to, subject, text }).await
+            model::OutboxJob::Mail { to, subject, text, html, unsubscribe } => {
+                self.mailer.send(Mail { to, subject, text, html, unsubscribe }).await
             }
+            model::OutboxJob::News { news } => {
+                news::pass_on(&self.db, &self.config, id, &news, self.clock.now()).await?;
+                self.wake();
+                Ok(())
+            }
+            model::OutboxJob::Unknown => anyhow::bail!("this version does not know what to do"),
             model::OutboxJob::ResetLink { account, email } => {
                 let (db, clock, config) = (&self.db, &self.clock, &self.config);
                 match account {
@@ -214,18 +225,39 @@ impl Outbox {
     }
 }
 
+/// A job as it is written down, to be done at once.
+pub(crate) fn entry(job: model::OutboxJob, now: Timestamp) -> model::Outbox {
+    model::Outbox {
+        id: Id::new(),
+        job,
+        due_at: now,
+        attempts: 0,
+        last_error: None,
+        dead: false,
+        created_at: now,
+    }
+}
+
+const fn is_of_a_later_version(job: &model::OutboxJob) -> bool {
+    matches!(job, model::OutboxJob::Unknown | model::OutboxJob::News { news: model::News::Unknown })
+}
+
 const fn kind(job: &model::OutboxJob) -> &'static str {
     match job {
         model::OutboxJob::Mail { .. } => "mail",
         model::OutboxJob::ResetLink { .. } => "resetLink",
         model::OutboxJob::DeleteMedia { .. } => "deleteMedia",
         model::OutboxJob::Refund { .. } => "refund",
+        model::OutboxJob::News { .. } => "news",
+        model::OutboxJob::Unknown => "unknown",
     }
 }
 
 const fn max_attempts(job: &model::OutboxJob) -> i32 {
     match job {
         model::OutboxJob::Refund { .. } => MAX_REFUND_ATTEMPTS,
+        // Nodes of a version that cannot read it take it for a while, and count that as a try.
+        model::OutboxJob::News { .. } | model::OutboxJob::Unknown => MAX_REFUND_ATTEMPTS,
         model::OutboxJob::Mail { .. }
         | model::OutboxJob::ResetLink { .. }
         | model::OutboxJob::DeleteMedia { .. } => MAX_ATTEMPTS,

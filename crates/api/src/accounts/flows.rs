@@ -19,6 +19,7 @@ use crate::{
     error::{Error, Result},
     idempotency::{self, Answer, Given, Key, Memory},
     identity::session_cookies,
+    letters,
     limits::{Attempt, ClientAddress, Limit},
     media::{CheckedImage, Folder},
     state::App,
@@ -64,18 +65,10 @@ pub(crate) async fn sign_up<A: Account>(
         avatar,
         expires_at: link_expires(app, now)?,
     };
-    let mail = OutboxJob::Mail {
-        to: details.email,
-        subject: A::ACTIVATION_SUBJECT.to_owned(),
-        // Nothing here is the words of whoever filled the form in: the address may be a stranger's.
-        text: format!(
-            "Welcome!\n\nPlease follow this link to activate what you signed up for:\n\n{}{}{token}\n\n\
-             The link works for {}. If it was not you who signed up, simply ignore this mail.\n",
-            app.config.frontend_url,
-            A::ACTIVATION_PAGE,
-            rules::in_words(app.config.activation_ttl),
-        ),
-    };
+    let link = format!("{}{}{token}", app.config.frontend_url, A::ACTIVATION_PAGE);
+    let letter =
+        letters::activation(A::ACTIVATION_SUBJECT, link, &rules::in_words(app.config.activation_ttl));
+    let mail = letter.mail_to(details.email, None);
     let avatar = pending.avatar.clone();
     let answer = Answer::ok(&wire::Done::saying(said))?;
     let (db, outbox) = (app.db.clone(), app.outbox.clone());

@@ -5,11 +5,10 @@ use shared::{
     clock::{Clock, plus},
     config::Config,
     db::Db,
-    model::OutboxJob,
 };
 
 use super::{Account, rules, store};
-use crate::outbox::Outbox;
+use crate::{letters, outbox::Outbox};
 
 /// Notes a new link for the account of an address and has it mailed, in one transaction. Nothing happens where there
 /// is no such account. Done twice, the second link is the one that works.
@@ -25,18 +24,9 @@ pub(crate) async fn mail<A: Account>(
     let token = one_time_token()?;
     let expires = plus(clock.now(), i64::try_from(config.activation_ttl.as_millis())?);
     let (id, digest) = (account.id(), digest(&token));
-    let mail = OutboxJob::Mail {
-        to: account.email().to_owned(),
-        subject: "Set a new password".to_owned(),
-        text: format!(
-            "Somebody, most likely you, asked for a new password.\n\nFollow this link to set one:\n\n{}{}{token}\n\n\
-             The link works once, for {}. If it was not you, simply ignore this mail: your password \
-             stays as it is.\n",
-            config.frontend_url,
-            A::RESET_PAGE,
-            rules::in_words(config.activation_ttl),
-        ),
-    };
+    let link = format!("{}{}{token}", config.frontend_url, A::RESET_PAGE);
+    let letter = letters::new_password(link, &rules::in_words(config.activation_ttl));
+    let mail = letter.mail_to(account.email().to_owned(), None);
     db.transaction(|session| {
         let (db, outbox, digest, mail) = (db.clone(), outbox.clone(), digest.clone(), mail.clone());
         Box::pin(async move {

@@ -103,6 +103,7 @@ pub(crate) async fn update(
     let (keeping, arriving) = (submission.keep, added.clone());
     let outbox = state.outbox.clone();
     let db = state.db.clone();
+    let low_stock = state.config.low_stock;
     let changed = state
         .db
         .transaction(|session| {
@@ -114,7 +115,7 @@ pub(crate) async fn update(
                     .ok_or(wire::not_found(kind))?;
                 let after = rules::apply(&change, before.clone(), keeping.as_deref(), &arriving)
                     .map_err(|why| wire::refuse_change(kind, why))?;
-                if !store::update_in(session, &db, kind, &before, &after).await? {
+                if !store::update_in(session, &db, kind, &before, &after, low_stock).await? {
                     return Err(wire::not_found(kind).into());
                 }
                 let removed = before.images.iter().filter(|image| !after.images.contains(image));

@@ -87,6 +87,7 @@ pub(super) async fn update_in(
     kind: Kind,
     before: &Listing,
     after: &Listing,
+    low_stock: i64,
 ) -> Result<bool> {
     let mut set = Document::new();
     let mut unset = Document::new();
@@ -123,6 +124,10 @@ pub(super) async fn update_in(
         // The transaction has read the stock that this is the difference to.
         if let Some(supplied) = before.supplied {
             set.insert("supplied", supplied + after.stock - before.stock);
+        }
+        if after.available() > low_stock {
+            // Whoever fills it up wants to be told again when little is left.
+            unset.insert("lowTold", "");
         }
         filter.insert("reserved", doc! { "$not": { "$gt": after.stock } });
     }

@@ -7,13 +7,16 @@ use std::{future::Future, pin::Pin, sync::Arc};
 
 use lettre::{
     Message,
-    message::{Mailbox, header::ContentType},
+    message::{
+        Mailbox, MultiPart, SinglePart,
+        header::{HeaderName, HeaderValue},
+    },
 };
 use shared::{clock::Clock, config::Config};
 
 use crate::outbox::Permanent;
 
-/// One mail in plain text.
+/// One mail.
 #[derive(Clone, Debug)]
 pub struct Mail {
     /// Recipient.
@@ -22,6 +25,10 @@ pub struct Mail {
     pub subject: String,
     /// Plain text.
     pub text: String,
+    /// The same as HTML.
+    pub html: Option<String>,
+    /// Where a single request ends mails of this sort (RFC 8058).
+    pub unsubscribe: Option<String>,
 }
 
 /// A way to send mail.
@@ -47,6 +54,9 @@ pub fn from_config(config: &Config, clock: &Clock) -> anyhow::Result<Arc<dyn Mai
     })
 }
 
+const LIST_UNSUBSCRIBE: HeaderName = HeaderName::new_from_ascii_str("List-Unsubscribe");
+const LIST_UNSUBSCRIBE_POST: HeaderName = HeaderName::new_from_ascii_str("List-Unsubscribe-Post");
+
 /// Puts messages together.
 struct Writer {
     sender: Mailbox,
@@ -68,17 +78,26 @@ impl Writer {
         let to: lettre::Address =
             mail.to.trim().parse().map_err(|why| Permanent::new(format!("the recipient: {why}")))?;
         let id = format!("<{}@{}>", crate::media::random_name()?, self.sender.email.domain());
-        let message = Message::builder()
+        let mut message = Message::builder()
             .from(self.sender.clone())
             .to(Mailbox::new(None, to))
             .subject(mail.subject.replace(|c: char| c.is_control(), " "))
             .date(self.clock.now().to_system_time())
             // lettre's own would carry the name of this machine.
-            .message_id(Some(id))
-            .header(ContentType::TEXT_PLAIN)
-            .body(mail.text.clone())
-            .map_err(|why| Permanent::new(format!("the message: {why}")))?;
-        Ok(message)
+            .message_id(Some(id));
+        if let Some(address) = &mail.unsubscribe {
+            let one_click = "List-Unsubscribe=One-Click".to_owned();
+            message = message
+                .raw_header(HeaderValue::new(LIST_UNSUBSCRIBE, format!("<{address}>")))
+                .raw_header(HeaderValue::new(LIST_UNSUBSCRIBE_POST, one_click));
+        }
+        let message = match &mail.html {
+            Some(html) => {
+                message.multipart(MultiPart::alternative_plain_html(mail.text.clone(), html.clone()))
+            }
+            None => message.singlepart(SinglePart::plain(mail.text.clone())),
+        };
+        Ok(message.map_err(|why| Permanent::new(format!("the message: {why}")))?)
     }
 }
 
@@ -88,7 +107,13 @@ mod tests {
 
     fn written(to: &str, subject: &str) -> anyhow::Result<String> {
         let writer = Writer::new(None, Clock::default())?;
-        let mail = Mail { to: to.to_owned(), subject: subject.to_owned(), text: "Hello,\nworld".to_owned() };
+        let mail = Mail {
+            to: to.to_owned(),
+            subject: subject.to_owned(),
+            text: "Hello,\nworld".to_owned(),
+            html: None,
+            unsubscribe: None,
+        };
         Ok(String::from_utf8(writer.write(&mail)?.formatted())?)
     }
 

@@ -90,6 +90,9 @@ pub(super) async fn place(app: &Arc<App>, wanted: Wanted) -> Result<String> {
     let paid = ask_gateway(app, &wanted).await?;
     let placement = Arc::new(Placement { config: Arc::clone(&app.config), wanted, paid, memory, now });
     let outcome = app.checkouts.commit(&app.db, Arc::clone(&placement)).await;
+    if outcome.is_ok() {
+        app.outbox.wake();
+    }
     match (&outcome, &placement.paid) {
         (Ok(_), Paid::Claimed(payer)) => {
             // The payment may have been heard of before the order. If that fails, the watch does it.

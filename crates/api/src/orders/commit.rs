@@ -22,8 +22,8 @@ use shared::{
     db::{AsDriverError, Db, duplicate_key, is_gone, is_unavailable},
     id::Id,
     model::{
-        CartLine, Coupon, Kind, Listing, Order, OrderUser, Payment, PaymentInfo, RememberedAnswer, Shop,
-        ShopCopy, Status, StatusChange, StockState, User,
+        CartLine, Coupon, Kind, Listing, News, Order, OrderUser, Outbox, Payment, PaymentInfo,
+        RememberedAnswer, Shop, ShopCopy, Status, StatusChange, StockState, User,
     },
     money::Money,
 };
@@ -44,6 +44,7 @@ use crate::{
     catalogue::rules::{Phase, phase},
     error::{Error, Result},
     idempotency::Answer,
+    news,
     payments::store as payments,
 };
 
@@ -336,6 +337,8 @@ struct Writes {
     /// Those that it has heard of, unused so far.
     claims: Vec<Payment>,
     answers: Vec<RememberedAnswer>,
+    /// What everybody is to be told.
+    news: Vec<Outbox>,
     /// Answers that count no more, in whose place there are new ones.
     forget: Vec<RememberedAnswer>,
 }
@@ -401,6 +404,7 @@ async fn write(db: &Db, session: &mut ClientSession, writes: &Writes) -> Result<
         }
     }
     db.of::<Order>().insert_many(&writes.orders).session(&mut *session).await?;
+    db.of::<Outbox>().insert_many(&writes.news).session(&mut *session).await?;
     payments::insert(db, session, &writes.payments).await.map_err(once)?;
     if !payments::claim(db, session, &writes.claims).await? {
         return Err(Failure::Outdated);
@@ -443,6 +447,8 @@ fn decide(placement: &Placement, snapshot: &mut Snapshot, writes: &mut Writes) -
             reservation.stock = offer.stock;
         }
     }
+    let placed = News::OrdersPlaced { orders: orders.iter().map(|order| order.id).collect() };
+    writes.news.push(news::to_tell(placed, placement.now));
     writes.orders.extend(orders);
     if let Some(payment) = payment {
         let heard_of = snapshot.payments.insert(payment.id.clone(), true).is_some();

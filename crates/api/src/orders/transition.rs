@@ -8,8 +8,8 @@ use shared::{
     id::Id,
     lenient::whole_in,
     model::{
-        CartLine, Kind, Order, Payment, PaymentInfo, Refund, RefundItem, RefundState, RememberedAnswer,
-        Status, StatusChange, StockState,
+        CancelledBy, CartLine, Kind, News, Order, Payment, PaymentInfo, Refund, RefundItem, RefundState,
+        RememberedAnswer, Status, StatusChange, StockState,
     },
     money::Money,
     touched::Touched,
@@ -25,6 +25,7 @@ use super::{
 };
 use crate::{
     error::{Error, Result},
+    news,
     outbox::Outbox,
     payments::{disputes, store as payments},
     state::App,
@@ -157,10 +158,6 @@ async fn change_once(
         Wish::ChargeBack => Some("The bank took the payment back".to_owned()),
         _ => None,
     };
-    // Whoever has paid all the same must not learn by chance that the order is cancelled.
-    if let (Wish::Expire, Some(buyer)) = (change.wish, &order.user) {
-        outbox.write_to(session, buyer.id, wire::expired(&order)).await?;
-    }
     let entry = StatusChange { status: step.to, at: Some(change.now), note };
     let update = doc! {
         "$set": set,
@@ -172,9 +169,30 @@ async fn change_once(
         .of::<Order>()
         .find_one_and_update(filter, update)
         .return_document(mongodb::options::ReturnDocument::After)
-        .session(session)
+        .session(&mut *session)
         .await?;
+    if let Some(after) = &after {
+        news::tell_in(outbox, session, happened(after, &change)).await?;
+    }
     Ok(after)
+}
+
+/// What there is to tell of a change.
+fn happened(after: &Order, change: &Change) -> News {
+    let order = after.id;
+    let number = i64::try_from(after.refunds.len()).unwrap_or(i64::MAX);
+    match change.wish {
+        Wish::Advance(to) => News::OrderMoved { order, to },
+        Wish::Cancel => {
+            let by_shop = matches!(change.owner, Owner::Shop(_));
+            News::OrderCancelled { order, by: if by_shop { CancelledBy::Shop } else { CancelledBy::Buyer } }
+        }
+        Wish::Expire => News::OrderCancelled { order, by: CancelledBy::Unpaid },
+        Wish::ChargeBack => News::OrderCancelled { order, by: CancelledBy::Bank },
+        Wish::AskRefund => News::RefundAsked { order, number },
+        Wish::GrantRefund => News::RefundGranted { order, number },
+        Wish::RefuseRefund => News::RefundRefused { order, number },
+    }
 }
 
 /// An order on its way from one status to the next.

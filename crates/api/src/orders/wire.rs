@@ -446,19 +446,6 @@ pub(super) fn not_refundable(why: NotRefundable) -> Error {
 }
 
 /// Subject and text of the mail about an order whose payment never arrived.
-pub(super) fn expired(order: &Order) -> (String, String) {
-    let payment = order.payment.as_ref().and_then(|payment| payment.id.as_deref()).unwrap_or("none");
-    (
-        "Your order is cancelled: its payment never arrived".to_owned(),
-        format!(
-            "Nobody could confirm a payment for your order {} of {}, so it is cancelled and the goods are\n\
-             on sale again.\n\n\
-             If you have paid, please answer this mail: the payment that you named is {payment}.\n",
-            order.id, order.total,
-        ),
-    )
-}
-
 /// The text of a status on the wire; exactly one of the known ones.
 pub(super) fn status(text: Option<&str>) -> Option<Status> {
     text.and_then(Status::parse)

@@ -19,12 +19,12 @@ use shared::{
 };
 
 use super::{
-    letters,
     standing::{Disputed, Standing},
     store,
 };
 use crate::{
     error::Result,
+    letters,
     orders::{
         earnings::{self, Rates},
         refunds,

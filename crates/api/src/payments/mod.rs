@@ -8,7 +8,6 @@ mod gateway;
 mod guard;
 mod handlers;
 pub(crate) mod inbox;
-mod letters;
 mod paypal;
 pub mod reconcile;
 pub(crate) mod sandbox;

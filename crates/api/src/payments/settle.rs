@@ -14,12 +14,12 @@ use tracing::{info, warn};
 use super::{
     claims, disputes,
     gateway::{GatewayPayment, PaymentState},
-    letters,
     standing::{Standing, Success},
     store,
 };
 use crate::{
     error::Result,
+    letters,
     orders::{self, earnings::Rates},
     outbox::Outbox,
     state::App,

@@ -11,7 +11,7 @@ use shared::{
     money::Money,
 };
 
-use crate::outbox::Outbox;
+use crate::{letters::Letter, outbox::Outbox};
 
 /// Which of these payments are known, and whether a checkout has used them or they went back.
 pub(crate) async fn known(db: &Db, ids: &[&str]) -> mongodb::error::Result<HashMap<String, bool>> {
@@ -132,7 +132,7 @@ pub(crate) async fn give_back(
     db: &Db,
     outbox: &Outbox,
     used: Payment,
-    letter: Option<(String, String)>,
+    letter: Option<Letter>,
 ) -> mongodb::error::Result<bool> {
     let give_back = || {
         db.transaction(|session| {
@@ -154,7 +154,7 @@ async fn give_back_once(
     outbox: &Outbox,
     session: &mut ClientSession,
     used: &Payment,
-    letter: Option<(String, String)>,
+    letter: Option<Letter>,
 ) -> mongodb::error::Result<bool> {
     let known = db.of::<Payment>().find_one(doc! { "_id": &used.id }).session(&mut *session).await?;
     if known.is_none() {

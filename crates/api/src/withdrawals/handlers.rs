@@ -37,15 +37,17 @@ pub(super) async fn create(
     let now = state.clock.now();
     let memory = key.memory("create-withdrawal", shop, &amount, now);
     let _turn = state.db.turn(shop).await;
-    let db = state.db.clone();
+    let (db, outbox) = (state.db.clone(), state.outbox.clone());
     let given = idempotency::once(&state.db, memory, move |session| {
-        let db = db.clone();
+        let (db, outbox) = (db.clone(), outbox.clone());
         Box::pin(async move {
-            let withdrawal = store::create_in(&db, session, shop, amount, now).await?;
+            let withdrawal = store::create_in(&db, &outbox, session, shop, amount, now).await?;
             Answer::created(&wire::WithdrawalCreated { success: true, withdraw: withdrawal.into() })
         })
     });
-    Ok(given.await?.into())
+    let given = given.await?;
+    state.outbox.wake();
+    Ok(given.into())
 }
 
 /// `GET /api/withDraw/get-withdraw-requests`: a shop's own requests, newest first.
@@ -97,7 +99,6 @@ pub(super) async fn decide(
         reason,
         seller: body.seller_id.clone(),
         admin,
-        currency: state.config.currency.clone(),
         now: state.clock.now(),
     };
     let decided = store::decide(&state.db, &state.outbox, decision).await?;

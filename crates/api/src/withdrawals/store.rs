@@ -7,7 +7,7 @@ use shared::{
     id::Id,
     ledger, lenient,
     migrate::email_collation,
-    model::{AuditEntry, LedgerLine, Shop, Stored as _, User, Withdrawal, WithdrawalSeller},
+    model::{AuditEntry, LedgerLine, News, Shop, Stored as _, User, Withdrawal, WithdrawalSeller},
     money::Money,
 };
 
@@ -19,12 +19,14 @@ use crate::{
     audit_log,
     error::{Error, Result},
     identity::Admin,
+    news,
     outbox::Outbox,
 };
 
 /// Takes the amount from the shop's balance and writes the request down, as part of a transaction.
 pub(super) async fn create_in(
     db: &Db,
+    outbox: &Outbox,
     session: &mut ClientSession,
     shop: Id<Shop>,
     amount: Money,
@@ -55,7 +57,8 @@ pub(super) async fn create_in(
         updated_at: Some(now),
         ..Withdrawal::default()
     };
-    db.of::<Withdrawal>().insert_one(&withdrawal).session(session).await?;
+    db.of::<Withdrawal>().insert_one(&withdrawal).session(&mut *session).await?;
+    news::tell_in(outbox, session, News::WithdrawalAsked { withdrawal: id }).await?;
     Ok(withdrawal)
 }
 
@@ -109,7 +112,6 @@ pub(super) struct Decision {
     pub admin: Admin,
     /// What the audit log is to say of it.
     pub entry: AuditEntry,
-    pub currency: String,
     pub now: Timestamp,
 }
 
@@ -123,7 +125,7 @@ pub(super) struct Decided {
     pub changed: bool,
 }
 
-/// Decides about a request, with its money and the mail to the shop, in one transaction. The same
+/// Decides about a request, with its money and the news for the shop, in one transaction. The same
 /// decision again changes nothing.
 pub(super) async fn decide(db: &Db, outbox: &Outbox, decision: Decision) -> Result<Decided> {
     let decided = db
@@ -187,10 +189,9 @@ async fn decide_once(
         State::Rejected => put_back(db, session, &withdrawal, decision.now).await?,
         _ => Money::ZERO,
     };
-    let decided = Decided { withdrawal, returned, changed: true };
-    let letter = wire::mail(&decided, decision.to, &decision.currency);
-    outbox.write_to(session, shop.id, letter).await?;
-    Ok(decided)
+    let news = News::WithdrawalDecided { withdrawal: withdrawal.id, returned: returned.minor() };
+    news::tell_in(outbox, session, news).await?;
+    Ok(Decided { withdrawal, returned, changed: true })
 }
 
 /// Whether a request is the administrator's own: the same browser is logged in to the shop, or the shop

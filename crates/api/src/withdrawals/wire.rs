@@ -181,30 +181,6 @@ impl From<store::Decided> for Decided {
     }
 }
 
-/// Subject and text of the mail that tells the shop.
-pub(super) fn mail(decided: &store::Decided, to: State, currency: &str) -> (String, String) {
-    let withdrawal = &decided.withdrawal;
-    let asked = iso(withdrawal.created_at.unwrap_or_else(|| withdrawal.id.made_at()));
-    let amount = format!("{} {currency}", withdrawal.amount);
-    let (subject, fate) = match to {
-        State::Rejected if decided.returned == Money::ZERO => (
-            "Your withdrawal was rejected",
-            "was rejected. It was asked for some time ago, before your balance was kept as it is today, so \
-             nothing was put back by itself. Please answer us if you miss money"
-                .to_owned(),
-        ),
-        State::Rejected => (
-            "Your withdrawal was rejected",
-            format!("was rejected, and {} {currency} is back on your balance", decided.returned),
-        ),
-        _ => ("Your withdrawal was paid out", "was approved and is on its way to your bank".to_owned()),
-    };
-    let reason = withdrawal.reason.as_ref().map(|why| format!("\nReason: {why}\n")).unwrap_or_default();
-    let text =
-        format!("Hello,\n\nyour withdrawal of {amount}, asked for at {asked}, {fate}.\n{reason}\nSouk\n");
-    (subject.to_owned(), text)
-}
-
 pub(super) const STATES: &str = "must be Processing, Succeeded or Rejected";
 pub(super) const DECISIONS: &str = "must be Succeeded or Rejected";
 pub(super) const REASON: &str = "must be one line of at most 500 characters";

@@ -74,6 +74,7 @@ pub const NAMES: &[&str] = &[
     "SHIPPING_PERCENT",
     "SERVICE_FEE_PERCENT",
     "MIN_WITHDRAWAL",
+    "LOW_STOCK",
     "DUPLICATE_ORDER_WINDOW",
     "RESERVATION_TTL",
     "PAYMENT_VERIFY_TTL",
@@ -385,6 +386,8 @@ pub struct Config {
     pub service_fee: Percent,
     /// The smallest withdrawal.
     pub min_withdrawal: Money,
+    /// A shop is told when no more than so many of a listing are left.
+    pub low_stock: i64,
     /// Within this time an identical checkout is the same checkout.
     pub duplicate_order_window: Duration,
     /// How long units wait for an online payment that nobody has confirmed; zero means for ever.

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Picture, Stored};
+use super::{News, Picture, Stored};
 use crate::{auth::Kind, clock::Timestamp, id::Id};
 
 /// Somebody who has signed up and not yet followed the mailed link (`pendingregistrations`).
@@ -83,6 +83,12 @@ pub enum OutboxJob {
         subject: String,
         /// Plain text.
         text: String,
+        /// The same as HTML.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        html: Option<String>,
+        /// Where a single request ends mails of this sort.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        unsubscribe: Option<String>,
     },
     /// Mail a link that sets a new password, if the address has an account.
     #[serde(rename_all = "camelCase")]
@@ -108,6 +114,14 @@ pub enum OutboxJob {
         /// Makes a repeated try harmless at the gateway.
         idempotency_key: String,
     },
+    /// Tell everybody who is to know what has happened: becomes mails and calls of webhooks.
+    News {
+        /// What has happened.
+        news: News,
+    },
+    /// Something of a later version, which that version will do.
+    #[serde(other)]
+    Unknown,
 }
 
 /// The answer that a request got, to be given again if the request comes again (`idempotencykeys`).

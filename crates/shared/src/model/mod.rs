@@ -10,6 +10,7 @@ mod coupon;
 mod infrastructure;
 mod ledger;
 mod listing;
+mod news;
 mod order;
 mod payment;
 mod withdrawal;
@@ -25,6 +26,7 @@ pub use infrastructure::{
 };
 pub use ledger::{LedgerEntry, LedgerLine};
 pub use listing::{Image, Kind, Listing, Review, Reviewer, ShopCopy};
+pub use news::{CancelledBy, News};
 pub use order::{
     CartLine, Order, OrderUser, PaymentInfo, Refund, RefundItem, RefundState, ShippingAddress, Status,
     StatusChange, StockState,

@@ -1,0 +1,204 @@
+//! What has happened, and who is told of it by mail.
+
+use bson::{Document, doc};
+use futures_util::{TryStreamExt as _, future::join_all};
+use serde_json::{Value, json};
+use shared::{
+    id::Id,
+    model::{News, Outbox, OutboxJob},
+};
+use tests::{Seller, TestApp};
+
+use crate::mail::outbox_is_empty;
+
+fn id(order: &Value) -> &str {
+    order["_id"].as_str().unwrap()
+}
+
+#[tokio::test]
+async fn a_checkout_is_told_to_the_buyer_once_and_to_each_shop() {
+    let app = TestApp::start().await;
+    let (ann, bob, eve) = tokio::join!(app.buyer("ann"), app.seller("bob"), app.seller("eve"));
+    let (cup, hat) =
+        tokio::join!(bob.product("<b>cup</b> & \"saucer\"", "10", 10), eve.product("hat", "20", 10));
+    let orders = ann.order(&[(&cup, 2), (&hat, 1)]).await;
+    let mail = app.mails().await_mail_to(&ann.email).await;
+    assert_eq!(mail.subject(), "We have your order");
+    for order in &orders {
+        assert!(mail.text().contains(&format!("/user/order/{}", id(order))), "{}", mail.text());
+    }
+    // Both forms, and nothing that a seller has written is HTML.
+    assert!(mail.header("Content-Type").unwrap().starts_with("multipart/alternative"));
+    assert!(mail.text().contains("2 × <b>cup</b> & \"saucer\": 20.00"), "{}", mail.text());
+    assert!(mail.text().contains("2 × &lt;b&gt;cup&lt;/b&gt; &amp; &quot;saucer&quot;"), "{}", mail.text());
+    // About one's own order nobody can end the mails.
+    assert_eq!(mail.header("List-Unsubscribe"), None);
+    let mail = app.mails().await_mail_to(&eve.email).await;
+    assert_eq!(mail.subject(), "A new order of 22.00 USD");
+    assert!(!mail.text().contains("cup"));
+    app.mails().await_mail_about(&bob.email, "A new order of 22.00 USD").await;
+    outbox_is_empty(&app).await;
+    assert_eq!(app.mails().all().len(), 3);
+}
+
+#[tokio::test]
+async fn each_step_of_an_order_is_told_to_whom_it_concerns_and_told_once() {
+    let app = TestApp::start().await;
+    let node = app.another_node().await;
+    let (ann, bob) = tokio::join!(app.buyer("ann"), app.seller("bob"));
+    let cup = bob.product("cup", "10", 20).await;
+    let order = ann.order(&[(&cup, 3)]).await.remove(0);
+    for _ in 0..2 {
+        bob.set_status(id(&order), "Shipping").await;
+    }
+    app.mails().await_mail_about(&ann.email, "Your order: Shipping").await;
+    bob.set_status(id(&order), "Delivered").await;
+    app.mails().await_mail_about(&ann.email, "Your order was delivered").await;
+    let refund = |order: &str| ann.put(&format!("/api/order/refund-order/{order}"));
+    let one = json!({ "status": "Processing refund", "items": [{ "_id": cup["_id"], "count": 1 }], "reason": "<cracked>" });
+    refund(id(&order)).json(&one).await.expect(200);
+    let mail = app.mails().await_mail_about(&bob.email, "A buyer wants 11.00 USD back").await;
+    assert!(
+        mail.text().contains("> <cracked>") && mail.text().contains("&lt;cracked&gt;"),
+        "{}",
+        mail.text()
+    );
+    bob.put(&format!("/api/order/order-refund-refused/{}", id(&order))).json(&json!({})).await.expect(200);
+    app.mails().await_mail_about(&ann.email, "Your refund of 11.00 USD was refused").await;
+    refund(id(&order)).json(&one).await.expect(200);
+    let granted = format!("/api/order/order-refund-success/{}", id(&order));
+    bob.put(&granted).json(&json!({ "status": "Refund Success" })).await.expect(200);
+    app.mails().await_mail_about(&ann.email, "You get 11.00 USD back").await;
+    let other = ann.order(&[(&cup, 1)]).await.remove(0);
+    ann.put(&format!("/api/order/cancel-order/{}", id(&other))).json(&json!({})).await.expect(200);
+    app.mails().await_mail_about(&bob.email, "An order is cancelled").await;
+    outbox_is_empty(&app).await;
+    drop(node);
+    let subjects = |person: &str| {
+        let all = app.mails().all().into_iter().filter(|mail| mail.to.contains(&person.to_lowercase()));
+        let mut subjects: Vec<_> = all.map(|mail| mail.subject()).collect();
+        subjects.sort();
+        subjects
+    };
+    let buyers = [
+        "An order is cancelled",
+        "We have your order",
+        "We have your order",
+        "You get 11.00 USD back",
+        "Your order was delivered",
+        "Your order: Shipping",
+        "Your refund of 11.00 USD was refused",
+    ];
+    assert_eq!(subjects(&ann.email), buyers);
+    let shops = [
+        "A buyer wants 11.00 USD back",
+        "A buyer wants 11.00 USD back",
+        "A new order of 11.00 USD",
+        "A new order of 33.00 USD",
+        "An order is cancelled",
+    ];
+    assert_eq!(subjects(&bob.email), shops);
+}
+
+async fn low_told(app: &TestApp, listing: &Value) -> Option<String> {
+    let products = app.db.raw::<Document>("products");
+    let id: Id<Document> = id(listing).parse().unwrap();
+    let found = products.find_one(doc! { "_id": id }).await.unwrap().unwrap();
+    found.get_str("lowTold").ok().map(str::to_owned)
+}
+
+async fn stock_to(seller: &Seller, listing: &Value, stock: &str) {
+    let path = format!("/api/product/update-product/{}", id(listing));
+    seller.put(&path).json(&json!({ "stock": stock })).await.expect(200);
+}
+
+#[tokio::test]
+async fn little_stock_is_told_once_until_it_is_filled_up() {
+    let app = TestApp::with(&[("LOW_STOCK", "3"), ("DUPLICATE_ORDER_WINDOW", "0")]).await;
+    let node = app.another_node().await;
+    let (ann, bob) = tokio::join!(app.buyer("ann"), app.seller("bob"));
+    let cup = bob.product("cup", "10", 8).await;
+    ann.order(&[(&cup, 4)]).await;
+    outbox_is_empty(&app).await;
+    assert_eq!((app.mails().count_about(&bob.email, "left of cup"), low_told(&app, &cup).await), (0, None));
+    // Three at once, on their way to nothing: each level is told once at most.
+    let cart = [(&cup, 1)];
+    join_all((0..3).map(|_| ann.order(&cart))).await;
+    outbox_is_empty(&app).await;
+    assert_eq!(app.mails().count_about(&bob.email, "left of cup"), 1);
+    ann.order(&[(&cup, 1)]).await;
+    let mail = app.mails().await_mail_about(&bob.email, "cup is sold out").await;
+    assert!(mail.text().contains("Left to sell: 0") && mail.text().contains("orders: 8"), "{}", mail.text());
+    outbox_is_empty(&app).await;
+    assert_eq!(low_told(&app, &cup).await.as_deref(), Some("out"));
+    // Not beyond the limit: nothing new. Beyond it: everything is told anew.
+    stock_to(&bob, &cup, "10").await;
+    ann.order(&[(&cup, 1)]).await;
+    outbox_is_empty(&app).await;
+    assert_eq!(app.mails().count_about(&bob.email, "cup"), 2);
+    stock_to(&bob, &cup, "14").await;
+    assert_eq!(low_told(&app, &cup).await, None);
+    ann.order(&[(&cup, 2)]).await;
+    outbox_is_empty(&app).await;
+    assert_eq!(app.mails().count_about(&bob.email, "Only 3 left of cup"), 1);
+    assert_eq!(app.mails().count_about(&bob.email, "cup"), 3);
+    drop(node);
+}
+
+#[tokio::test]
+async fn news_of_a_later_version_waits_for_it_and_holds_nobody_up() {
+    let app = TestApp::start().await;
+    let now = app.clock.now();
+    let jobs = app.db.raw::<Document>("outbox");
+    let later = |job: Document| {
+        doc! { "_id": Id::<Outbox>::new(), "job": job, "dueAt": now, "attempts": 0, "lastError": null, "dead": false,
+        "createdAt": now }
+    };
+    let unheard_of =
+        [doc! { "kind": "teleport", "to": 7 }, doc! { "kind": "news", "news": { "what": "eclipse" } }];
+    jobs.insert_many(unheard_of.map(later)).await.unwrap();
+    let (ann, bob) = tokio::join!(app.buyer("ann"), app.seller("bob"));
+    let cup = bob.product("cup", "10", 8).await;
+    ann.order(&[(&cup, 1)]).await;
+    app.mails().await_mail_to(&ann.email).await;
+    // However often somebody comes by, nobody gives it up.
+    for round in 0..20 {
+        app.clock.advance(61_000);
+        let to = format!("person{round}@example.com");
+        let letter = OutboxJob::Mail {
+            to: to.clone(),
+            subject: "Hello".into(),
+            text: "Hello".into(),
+            html: None,
+            unsubscribe: None,
+        };
+        app.inside().outbox.add(letter).await.unwrap();
+        app.mails().await_mail_to(&to).await;
+    }
+    let unheard_of = doc! { "$or": [{ "job.kind": "teleport" }, { "job.news.what": "eclipse" }] };
+    let left: Vec<Document> = jobs.find(unheard_of).await.unwrap().try_collect().await.unwrap();
+    assert_eq!(left.len(), 2);
+    for job in left {
+        assert!(!job.get_bool("dead").unwrap() && job.get_i32("attempts").unwrap() <= 1, "{job}");
+    }
+}
+
+#[tokio::test]
+async fn news_that_two_workers_pass_on_at_once_is_passed_on_once() {
+    let app = TestApp::start().await;
+    let (ann, bob) = tokio::join!(app.buyer("ann"), app.seller("bob"));
+    let cup = bob.product("cup", "10", 8).await;
+    let order = ann.order(&[(&cup, 1)]).await.remove(0);
+    outbox_is_empty(&app).await;
+    assert_eq!(app.mails().count_to(&ann.email), 1);
+    // Its worker has been slow, the lease has ended, and the next one is at it.
+    let order = id(&order).parse().unwrap();
+    let job = || OutboxJob::News { news: News::OrderMoved { order, to: shared::model::Status::Shipping } };
+    let nodes = join_all((0..3).map(|_| app.another_node())).await;
+    for _ in 0..20 {
+        app.inside().outbox.add(job()).await.unwrap();
+        nodes.iter().for_each(|node| node.inside().outbox.wake());
+    }
+    outbox_is_empty(&app).await;
+    assert_eq!(app.mails().count_about(&ann.email, "Shipping"), 20);
+}
