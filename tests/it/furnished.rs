@@ -45,6 +45,8 @@ impl Furnished {
         let claimed = ann.post("/api/order/create-order").json(&claim).await.expect(201);
         // A payment that nobody uses, and that somebody must decide about.
         let paid = ann.post("/api/stripe/process").json(&json!({ "amount": 1000 })).await.expect(200);
+        // Of whom an administrator takes things away in the examples, so that nobody misses them.
+        let (mal, less) = (app.buyer("mal").await, app.seller("less").await);
         let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("{value} is no id")).to_owned();
         let id = |of: &Value| text(&of["_id"]);
         let ids = vec![
@@ -59,6 +61,8 @@ impl Furnished {
             ("6744a0b1c2d3e4f5a6b7c809", withdrawal),
             ("6744a0b1c2d3e4f5a6b7c80a", id(&ann_after["user"]["addresses"][0])),
             ("6744a0b1c2d3e4f5a6b7c80c", text(&claimed["orders"][0]["checkoutId"])),
+            ("6744a0b1c2d3e4f5a6b7c8b1", mal.id.hex()),
+            ("6744a0b1c2d3e4f5a6b7c8b2", less.id.hex()),
             ("pi_3Q", text(&paid["id"])),
         ];
         Self { app, ann, bob, root, ids }

@@ -2,6 +2,7 @@
 
 mod access;
 mod admin;
+mod admin_accounts;
 mod audit_log;
 mod backup;
 mod balance;

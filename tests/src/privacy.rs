@@ -66,7 +66,7 @@ enum To {
     Bare,
 }
 
-const SHARED: [Shared; 7] = [
+const SHARED: [Shared; 8] = [
     Shared {
         operation: "GET /api/shop/get-shop-info/{id}",
         below: "",
@@ -108,6 +108,13 @@ const SHARED: [Shared; 7] = [
         fields: &["address"],
         to: To::Admins,
         because: "an administrator sees from which network address something was tried",
+    },
+    Shared {
+        operation: "",
+        below: "",
+        fields: &["email", "phoneNumber", "address", "zipCode", "availableBalance"],
+        to: To::Admins,
+        because: "an administrator looks after accounts, and has to find them and to reach their owners",
     },
     Shared {
         operation: "",

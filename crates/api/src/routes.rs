@@ -10,7 +10,7 @@ use actix_web::{
 };
 
 use crate::{
-    audit_log, conversations, coupons,
+    admin, conversations, coupons,
     error::{Error, Refusal, Result},
     events,
     identity::contain,
@@ -100,7 +100,7 @@ fn all() -> Vec<(&'static str, Vec<Route>)> {
         ("/api/conversation", conversations::routes()),
         ("/api/messages", messages::routes()),
         ("/api/withDraw", withdrawals::routes()),
-        ("/api/admin", audit_log::routes()),
+        ("/api/admin", admin::routes()),
     ]
 }
 

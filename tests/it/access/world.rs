@@ -477,7 +477,19 @@ impl World {
                 let url = text(&product["images"][0]["url"]);
                 Case::new(url.strip_prefix(self.app.base.as_str()).unwrap(), Body::Nothing)
             }
-            "GET /api/user/getUser"
+            "PUT /api/admin/users/{id}/block" => {
+                Case::json(at(&user), json!({ "reason": "Spam." })).about(&user)
+            }
+            "PUT /api/admin/users/{id}/unblock" => Case::new(at(&user), Body::Nothing).about(&user),
+            "PUT /api/admin/shops/{id}/block" => {
+                Case::json(at(&shop), json!({ "reason": "Spam." })).about(&shop)
+            }
+            "PUT /api/admin/shops/{id}/unblock" | "PUT /api/admin/shops/{id}/approve" => {
+                Case::new(at(&shop), Body::Nothing).about(&shop)
+            }
+            "GET /api/admin/users"
+            | "GET /api/admin/shops"
+            | "GET /api/user/getUser"
             | "GET /api/user/logout"
             | "PUT /api/user/logout-everywhere"
             | "GET /api/shop/getSeller"

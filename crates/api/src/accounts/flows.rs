@@ -112,13 +112,13 @@ pub(crate) struct Activated<A> {
 /// Turns the registration that was mailed with this token into an account. Doing it again, also at
 /// the same time, finds the same account. Nothing if the token is not for this kind of account.
 pub(crate) async fn activate<A: Account>(app: &App, token: &str) -> Result<Option<Activated<A>>> {
-    let (digest, now) = (digest(token), app.clock.now());
+    let (digest, now, needs_approval) = (digest(token), app.clock.now(), app.config.shop_approval);
     let outcome = app
         .db
         .transaction(|session| {
             let (db, digest) = (app.db.clone(), digest.clone());
             Box::pin(async move {
-                match store::activate_in::<A>(&db, session, &digest, now).await? {
+                match store::activate_in::<A>(&db, session, &digest, now, needs_approval).await? {
                     store::Activation::Made(account) => Ok(Some(account)),
                     store::Activation::Unknown => Ok(None),
                     store::Activation::EmailTaken => Err(Error::from(A::EXISTS_ALREADY)),

@@ -61,8 +61,9 @@ pub(crate) trait Account: Stored + Serialize + DeserializeOwned + Clone + Unpin 
     fn created_at(&self) -> Timestamp;
     /// What its picture stands on in the catalogue.
     fn shown(id: Id<Self>) -> Touched;
-    /// The account that a registration becomes, unless the registration is for the other kind.
-    fn from_pending(pending: PendingRegistration, now: Timestamp) -> Option<Self>;
+    /// The account that a registration becomes, unless the registration is for the other kind. Where new shops need
+    /// an administrator's approval, a shop waits for that.
+    fn from_pending(pending: PendingRegistration, now: Timestamp, needs_approval: bool) -> Option<Self>;
 }
 
 /// A place where a copy of an account's picture is shown. The picture before is deleted, so copies
@@ -118,7 +119,7 @@ impl Account for User {
     fn shown(id: Id<Self>) -> Touched {
         Touched::Reviewer(id)
     }
-    fn from_pending(pending: PendingRegistration, now: Timestamp) -> Option<Self> {
+    fn from_pending(pending: PendingRegistration, now: Timestamp, _: bool) -> Option<Self> {
         match pending.account {
             PendingAccount::User => Some(Self {
                 id: Id::new(),
@@ -173,7 +174,7 @@ impl Account for Shop {
     fn shown(id: Id<Self>) -> Touched {
         Touched::Shop(id)
     }
-    fn from_pending(pending: PendingRegistration, now: Timestamp) -> Option<Self> {
+    fn from_pending(pending: PendingRegistration, now: Timestamp, needs_approval: bool) -> Option<Self> {
         match pending.account {
             PendingAccount::Shop { address, zip_code, phone_number } => Some(Self {
                 id: Id::new(),
@@ -187,6 +188,7 @@ impl Account for Shop {
                 avatar: pending.avatar,
                 // A new shop's balance is known exactly: there is nothing to migrate.
                 balance_minor: Some(0),
+                awaiting_approval: needs_approval,
                 created_at: Some(now),
                 activation_digest: Some(pending.digest),
                 ..Self::default()

@@ -104,6 +104,7 @@ pub(crate) async fn activate_in<A: Account>(
     session: &mut ClientSession,
     digest: &str,
     now: Timestamp,
+    needs_approval: bool,
 ) -> mongodb::error::Result<Activation<A>> {
     let filter = doc! { "_id": digest, "account.kind": A::PENDING, "expiresAt": { "$gt": now } };
     let pending = db.of::<PendingRegistration>().find_one_and_delete(filter).session(&mut *session).await?;
@@ -122,7 +123,7 @@ pub(crate) async fn activate_in<A: Account>(
         let deletion = doc! { "job.kind": "deleteMedia", "job.publicId": &picture.public_id };
         db.of::<Outbox>().delete_many(deletion).session(&mut *session).await?;
     }
-    let Some(account) = A::from_pending(pending, now) else { return Ok(Activation::Unknown) };
+    let Some(account) = A::from_pending(pending, now, needs_approval) else { return Ok(Activation::Unknown) };
     db.of::<A>().insert_one(&account).session(session).await?;
     Ok(Activation::Made(account))
 }

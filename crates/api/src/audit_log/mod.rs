@@ -6,8 +6,8 @@
 //! none fail. The queue is bounded; what does not fit, or cannot be written for a minute, is lost and counted
 //! (`audit_log_lost_total`).
 //!
-//! There are no passwords, tokens or e-mail addresses in it: an entry names accounts by id, and an address that
-//! belongs to no account by a digest under our secret.
+//! There are no passwords, tokens or e-mail addresses in it, unless an administrator gives one for a reason: an entry
+//! names accounts by id, and an address that belongs to no account by a digest under our secret.
 
 mod handlers;
 mod store;
@@ -69,10 +69,18 @@ pub(crate) enum Action {
     AdminRoute,
     RateLimit,
     AppointAdministrator,
+    BlockAccount,
+    UnblockAccount,
+    ApproveShop,
+    CloseAccount,
+    HideListing,
+    RestoreListing,
+    HideReview,
+    RestoreReview,
 }
 
 impl Action {
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 19] = [
         Self::LogIn,
         Self::LogOutEverywhere,
         Self::ChangePassword,
@@ -84,6 +92,14 @@ impl Action {
         Self::AdminRoute,
         Self::RateLimit,
         Self::AppointAdministrator,
+        Self::BlockAccount,
+        Self::UnblockAccount,
+        Self::ApproveShop,
+        Self::CloseAccount,
+        Self::HideListing,
+        Self::RestoreListing,
+        Self::HideReview,
+        Self::RestoreReview,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -99,6 +115,14 @@ impl Action {
             Self::AdminRoute => "admin_route",
             Self::RateLimit => "rate_limit",
             Self::AppointAdministrator => "appoint_administrator",
+            Self::BlockAccount => "block_account",
+            Self::UnblockAccount => "unblock_account",
+            Self::ApproveShop => "approve_shop",
+            Self::CloseAccount => "close_account",
+            Self::HideListing => "hide_listing",
+            Self::RestoreListing => "restore_listing",
+            Self::HideReview => "hide_review",
+            Self::RestoreReview => "restore_review",
         }
     }
 }

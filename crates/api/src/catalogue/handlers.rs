@@ -21,6 +21,7 @@ use super::{
     wire::{self, Audience, ListingReply, Showing},
 };
 use crate::{
+    accounts::wire::BLOCKED,
     error::{Error, Result},
     idempotency::{self, Answer, Given, Key},
     identity::{Caller, Seller},
@@ -56,6 +57,7 @@ pub(crate) async fn create<Reply: Serialize>(
         return Ok(answer.into());
     }
     let shop = shops::store::find_public(&state.db, shop_id).await?.ok_or(wire::SHOP_INVALID)?;
+    may_sell(&shop)?;
     let listing = Listing {
         id: Id::new(),
         images: keep(kind, pictures, state).await?,
@@ -76,6 +78,14 @@ pub(crate) async fn create<Reply: Serialize>(
         Err(_) if discard_unused(kind, id, &images, state).await => Ok(answer.into()),
         Err(error) => Err(error),
     }
+}
+
+/// Whether a shop may put anything on sale.
+fn may_sell(shop: &Shop) -> Result<()> {
+    if shop.blocked {
+        return Err(BLOCKED.into());
+    }
+    if shop.awaiting_approval { Err(wire::AWAITING_APPROVAL.into()) } else { Ok(()) }
 }
 
 /// Changes what a seller's own listing says, costs, shows, or how many there are.
@@ -180,6 +190,9 @@ pub(crate) async fn one<Reply: Serialize>(
     }
     let listing = store::find(&state.db, kind, id).await?.ok_or(wire::not_found(kind))?;
     let shop = shops::store::find_public(&state.db, listing.shop_id).await?;
+    if listing.hidden.is_some() || shop.as_ref().is_some_and(Shop::is_shut) {
+        return Err(wire::not_found(kind).into());
+    }
     let shops = shop.map(|shop| (shop.id, shop)).into_iter().collect();
     let showing = showing(state, Audience::Shoppers);
     let print = printed(std::slice::from_ref(&listing), kind, &shops, &showing)?;
@@ -205,6 +218,7 @@ pub(crate) async fn all<Reply: Serialize>(
     ids.sort_unstable();
     ids.dedup();
     let shops = shops::store::public_by_ids(&state.db, &ids).await?;
+    let listings = seen_by(Audience::Shoppers, listings, &shops);
     let showing = showing(state, Audience::Shoppers);
     let print = printed(&listings, kind, &shops, &showing)?;
     let replies = ListingReply::all(listings, kind, &shops, &showing);
@@ -241,6 +255,7 @@ pub(crate) async fn of_shop<Reply: Serialize>(
         .map(|shop| (shop_id, shop))
         .into_iter()
         .collect();
+    let listings = seen_by(audience, listings, &shops);
     let showing = showing(state, audience);
     let print = printed(&listings, kind, &shops, &showing)?;
     let replies = ListingReply::all(listings, kind, &shops, &showing);
@@ -289,6 +304,7 @@ async fn texts_of(kind: Kind, ids: &[Id<Listing>], state: &App, audience: Audien
     shops.sort_unstable();
     shops.dedup();
     let shops = shops::store::public_by_ids(&state.db, &shops).await?;
+    let listings = seen_by(audience, listings, &shops);
     let mut known: HashMap<Id<Listing>, Listing> =
         listings.into_iter().map(|listing| (listing.id, listing)).collect();
     let showing = showing(state, audience);
@@ -302,6 +318,15 @@ async fn texts_of(kind: Kind, ids: &[Id<Listing>], state: &App, audience: Audien
         serde_json::to_writer(&mut texts, &reply).map_err(|error| Error::Unexpected(error.into()))?;
     }
     Ok(texts)
+}
+
+/// Those that are shown: nothing of a shop that is shut, and what an administrator has hidden to its owner alone.
+fn seen_by(audience: Audience, listings: Vec<Listing>, shops: &HashMap<Id<Shop>, Shop>) -> Vec<Listing> {
+    let is_seen = |listing: &Listing| {
+        let hidden = listing.hidden.is_some() && audience == Audience::Shoppers;
+        !hidden && !shops.get(&listing.shop_id).is_some_and(Shop::is_shut)
+    };
+    listings.into_iter().filter(is_seen).collect()
 }
 
 /// What an answer from the database is known by.

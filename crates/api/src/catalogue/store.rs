@@ -20,7 +20,7 @@ pub(super) fn shown() -> Document {
     doc! {
         "name": 1, "description": 1, "category": 1, "tags": 1, "originalPrice": 1, "discountPrice": 1,
         "stock": 1, "reserved": 1, "images": 1, "shopeId": 1, "rating": 1, "sold_out": 1, "start_date": 1,
-        "end_date": 1, "createdAt": 1, "__v": 1, "shop._id": 1, "shop.name": 1, "shop.avatar": 1,
+        "end_date": 1, "createdAt": 1, "__v": 1, "hidden": 1, "reviews.hidden": 1, "shop._id": 1, "shop.name": 1, "shop.avatar": 1,
         "reviews._id": 1, "reviews.rating": 1, "reviews.comment": 1, "reviews.createdAt": 1,
         "reviews.user.name": 1, "reviews.user.avatar": 1,
     }

@@ -30,6 +30,10 @@ pub(crate) const EVENT_NOT_FOUND: Refusal =
 /// The id in a form names no shop.
 pub(super) const SHOP_INVALID: Refusal = Refusal::bad_request("invalid_shop", "Shop is Invalid");
 pub(super) const NOT_YOURS: Refusal = Refusal::forbidden("not_yours", "This belongs to another shop");
+pub(super) const AWAITING_APPROVAL: Refusal = Refusal::forbidden(
+    "awaiting_approval",
+    "Your shop waits for an administrator's approval. It can put things on sale once it has that",
+);
 const RESERVED: Refusal = Refusal::conflict("units_reserved", "Open orders hold units of this");
 
 /// The index of what is for sale is still being made.
@@ -296,8 +300,19 @@ pub(crate) struct ListingReply {
     status: Option<&'static str>,
     #[serde(rename = "createdAt")]
     created_at: String,
+    /// Only its owner is shown it then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hidden: Option<HiddenReply>,
     #[serde(rename = "__v")]
     version: i64,
+}
+
+/// That an administrator has hidden it from everybody but its owner.
+#[derive(Debug, Serialize)]
+struct HiddenReply {
+    reason: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at: Option<String>,
 }
 
 /// A picture of a listing.
@@ -375,7 +390,8 @@ impl ListingReply {
                 None => ShopReply::of(config, &remembered(listing.shop_id, listing.shop)),
             },
             reviews: (kind == Kind::Product).then(|| {
-                listing.reviews.into_iter().map(|review| review_reply(review, &product, config)).collect()
+                let shown = listing.reviews.into_iter().filter(|review| review.hidden.is_none());
+                shown.map(|review| review_reply(review, &product, config)).collect()
             }),
             rating: listing.rating.filter(|_| kind == Kind::Product).map(Rating::of),
             created_at: iso(listing.created_at.unwrap_or_else(|| listing.id.made_at())),
@@ -390,6 +406,7 @@ impl ListingReply {
             starts_at,
             ends_at,
             status,
+            hidden: listing.hidden.map(|by| HiddenReply { reason: by.reason, at: by.at.map(iso) }),
             version: listing.version,
         }
     }

@@ -377,8 +377,8 @@ async fn learn(db: &Db, snapshot: &mut Snapshot, come: &[Arc<Placement>]) -> mon
         crate::coupons::store::candidates(db, &shops, &named),
         store::answers(db, &memories),
     )?;
-    // A listing whose shop is gone or blocked is not sold.
-    let open = shops.into_iter().filter(|shop| !shop.blocked);
+    // A listing whose shop is gone or shut is not sold.
+    let open = shops.into_iter().filter(|shop| !shop.is_shut());
     snapshot.shops.extend(open.map(|shop| (shop.id, shop)));
     snapshot.coupons.extend(coupons.into_iter().map(|coupon| (coupon.id, coupon)));
     snapshot.answers.extend(answers.into_iter().map(|answer| (answer.id.clone(), answer)));
@@ -506,6 +506,10 @@ fn lines(placement: &Placement, snapshot: &Snapshot) -> Result<(Vec<Line>, Vec<K
         if *kind == Kind::Event && phase(listing, placement.now) != Phase::Running {
             let message = format!("\"{name}\" is not on sale at the moment");
             return Err(wire::NOT_RUNNING.saying(message).into());
+        }
+        if listing.hidden.is_some() {
+            let message = format!("\"{name}\" is not for sale: it was taken off the market");
+            return Err(wire::ITEM_GONE.saying(message).into());
         }
         if !snapshot.shops.contains_key(&listing.shop_id) {
             let message = format!("\"{name}\" is no longer sold: its shop is closed");

@@ -86,7 +86,7 @@ pub(super) struct Offer {
 }
 
 /// The fields of a listing that decide what a checkout costs and whether it may be.
-const TERMS: [&str; 3] = ["discountPrice", "start_date", "end_date"];
+const TERMS: [&str; 4] = ["discountPrice", "start_date", "end_date", "hidden"];
 
 /// Listings of one kind.
 pub(super) async fn offers(db: &Db, kind: Kind, ids: &[Id<Listing>]) -> mongodb::error::Result<Vec<Offer>> {
@@ -126,7 +126,7 @@ pub(super) async fn shops(db: &Db, ids: &[Id<Shop>]) -> mongodb::error::Result<V
     if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let fields = doc! { "name": 1, "avatar": 1, "blocked": 1 };
+    let fields = doc! { "name": 1, "avatar": 1, "blocked": 1, "awaitingApproval": 1 };
     db.of::<Shop>().find(doc! { "_id": { "$in": ids } }).projection(fields).await?.try_collect().await
 }
 

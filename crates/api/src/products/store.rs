@@ -61,6 +61,7 @@ pub(super) async fn put_review_in(
         comment: opinion.comment.clone(),
         product_id: opinion.product.hex(),
         created_at: Some(now),
+        hidden: None,
     };
     let result = db
         .listings(Kind::Product)
@@ -92,19 +93,13 @@ fn put_review(review: &Review, reviewer: Id<User>) -> Result<Vec<Document>> {
             "input": without_repeats,
             "in": { "$cond": [
                 is_theirs,
-                { "$mergeObjects": [review.clone(), { "_id": "$$this._id" }] },
+                // What was hidden stays so, whatever takes its place.
+                { "$mergeObjects": [review.clone(), { "_id": "$$this._id", "hidden": "$$this.hidden" }] },
                 "$$this",
             ] },
         },
     };
     let has_reviewed = doc! { "$in": [&reviewer, "$reviews.user._id"] };
-    // Old ratings can be any number, or none.
-    let stars = doc! {
-        "$map": {
-            "input": { "$filter": { "input": "$reviews.rating", "cond": { "$isNumber": "$$this" } } },
-            "in": { "$min": [5, { "$max": [1, "$$this"] }] },
-        },
-    };
     Ok(vec![
         doc! { "$set": { "reviews": { "$cond": [{ "$isArray": "$reviews" }, "$reviews", []] } } },
         doc! { "$set": { "reviews": { "$cond": [
@@ -112,8 +107,19 @@ fn put_review(review: &Review, reviewer: Id<User>) -> Result<Vec<Document>> {
             { "$let": { "vars": { "first": their_first }, "in": replaced } },
             { "$concatArrays": ["$reviews", [review]] },
         ] } } },
-        doc! { "$set": { "rating": { "$avg": stars } } },
+        rate(),
     ])
+}
+
+/// The step that has a product's rating follow from its reviews: those that are shown.
+pub(crate) fn rate() -> Document {
+    let shown = doc! { "$filter": { "input": "$reviews", "cond": { "$eq": [{ "$type": "$$this.hidden" }, "missing"] } } };
+    // Old ratings can be any number, or none.
+    let stars = doc! { "$let": { "vars": { "shown": shown }, "in": { "$map": {
+        "input": { "$filter": { "input": "$$shown.rating", "cond": { "$isNumber": "$$this" } } },
+        "in": { "$min": [5, { "$max": [1, "$$this"] }] },
+    } } } };
+    doc! { "$set": { "rating": { "$avg": stars } } }
 }
 
 /// Marks a product as reviewed in the buyer's own order.

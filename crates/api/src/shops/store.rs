@@ -21,9 +21,10 @@ pub(crate) async fn find(db: &Db, id: Id<Shop>) -> mongodb::error::Result<Option
     db.of::<Shop>().find_one(doc! { "_id": id }).await
 }
 
-/// What is public of a shop. Nothing else is even read.
+/// What is public of a shop, and whether anything of it is shown. Nothing else is even read.
 pub(crate) fn public() -> Document {
-    doc! { "name": 1, "avatar": 1, "description": 1, "address": 1, "phoneNumber": 1, "createdAt": 1 }
+    doc! { "name": 1, "avatar": 1, "description": 1, "address": 1, "phoneNumber": 1, "createdAt": 1,
+    "blocked": 1, "awaitingApproval": 1 }
 }
 
 /// What anybody may know of a shop.

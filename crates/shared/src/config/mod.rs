@@ -75,6 +75,8 @@ pub const NAMES: &[&str] = &[
     "SERVICE_FEE_PERCENT",
     "MIN_WITHDRAWAL",
     "LOW_STOCK",
+    "WITHDRAWAL_FOUR_EYES",
+    "SHOP_APPROVAL",
     "DUPLICATE_ORDER_WINDOW",
     "RESERVATION_TTL",
     "PAYMENT_VERIFY_TTL",
@@ -388,6 +390,10 @@ pub struct Config {
     pub min_withdrawal: Money,
     /// A shop is told when no more than so many of a listing are left.
     pub low_stock: i64,
+    /// A withdrawal of so much takes two administrators; zero leaves it to one.
+    pub withdrawal_four_eyes: Money,
+    /// New shops sell nothing before an administrator has approved them.
+    pub shop_approval: bool,
     /// Within this time an identical checkout is the same checkout.
     pub duplicate_order_window: Duration,
     /// How long units wait for an online payment that nobody has confirmed; zero means for ever.

@@ -229,6 +229,12 @@ pub(super) fn assemble<F: Fn(&str) -> Option<String>>(read: &mut Reader<F>) -> C
         low_stock: read
             .parsed(&["LOW_STOCK"], "a whole number from 0 on", |v| v.parse().ok().filter(|n| *n >= 0))
             .unwrap_or(5),
+        withdrawal_four_eyes: read
+            .parsed(&["WITHDRAWAL_FOUR_EYES"], "an amount such as 1000, or 0", |v| {
+                Money::parse_exact(v).ok().filter(|m| !m.is_negative())
+            })
+            .unwrap_or(Money::from_minor(100_000)),
+        shop_approval: read.switch("SHOP_APPROVAL", false),
         duplicate_order_window: read.duration("DUPLICATE_ORDER_WINDOW", 10),
         reservation_ttl: read.duration("RESERVATION_TTL", 3 * 86_400),
         payment_verify_ttl: read.duration("PAYMENT_VERIFY_TTL", 86_400),

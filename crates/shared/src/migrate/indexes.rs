@@ -40,6 +40,12 @@ fn unique_email(name: &str) -> IndexModel {
     IndexModel::builder().keys(doc! { "email": 1 }).options(options).build()
 }
 
+/// For lists in the order of names, as people read them.
+fn by_name(name: &str) -> IndexModel {
+    let options = IndexOptions::builder().name(name.to_owned()).collation(email_collation()).build();
+    IndexModel::builder().keys(doc! { "name": 1, "_id": 1 }).options(options).build()
+}
+
 fn ttl(name: &str, field: &str) -> IndexModel {
     let options =
         IndexOptions::builder().name(name.to_owned()).expire_after(std::time::Duration::ZERO).build();
@@ -55,6 +61,7 @@ fn all() -> Vec<(&'static str, Vec<IndexModel>)> {
                 unique_email("users_email"),
                 plain("users_reset", doc! { "resetPasswordToken": 1 }),
                 plain("users_activation", doc! { "activationDigest": 1 }),
+                by_name("users_name"),
             ],
         ),
         (
@@ -63,6 +70,8 @@ fn all() -> Vec<(&'static str, Vec<IndexModel>)> {
                 unique_email("shops_email"),
                 plain("shops_reset", doc! { "resetPasswordToken": 1 }),
                 plain("shops_activation", doc! { "activationDigest": 1 }),
+                by_name("shops_name"),
+                plain("shops_balance", doc! { "balanceMinor": -1, "_id": -1 }),
             ],
         ),
         ("products", vec![plain("products_shop", doc! { "shopeId": 1, "createdAt": -1 })]),

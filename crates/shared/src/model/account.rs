@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::Stored;
+use super::{Measure, Stored};
 use crate::{clock::Timestamp, id::Id, lenient, money::Money};
 
 /// The role the old server gives every shopper.
@@ -86,6 +86,16 @@ pub struct User {
     /// A blocked account has no sessions.
     #[serde(deserialize_with = "lenient::flag")]
     pub blocked: bool,
+    /// Who blocked it, and why.
+    #[serde(deserialize_with = "lenient::opt_document", skip_serializing_if = "Option::is_none")]
+    pub blocking: Option<Measure>,
+    /// When it was given up for good: nothing of the person is left in it then.
+    #[serde(
+        rename = "closedAt",
+        deserialize_with = "lenient::opt_date",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub closed_at: Option<Timestamp>,
     /// SHA-256 (hex) of the activation token that made this account: repeating it is harmless.
     #[serde(
         rename = "activationDigest",
@@ -224,6 +234,23 @@ pub struct Shop {
     /// A blocked account has no sessions.
     #[serde(deserialize_with = "lenient::flag")]
     pub blocked: bool,
+    /// Who blocked it, and why.
+    #[serde(deserialize_with = "lenient::opt_document", skip_serializing_if = "Option::is_none")]
+    pub blocking: Option<Measure>,
+    /// When it was given up for good: nothing of the person is left in it then.
+    #[serde(
+        rename = "closedAt",
+        deserialize_with = "lenient::opt_date",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub closed_at: Option<Timestamp>,
+    /// It was opened while new shops needed an administrator's approval, and waits for that.
+    #[serde(
+        rename = "awaitingApproval",
+        deserialize_with = "lenient::flag",
+        skip_serializing_if = "std::ops::Not::not"
+    )]
+    pub awaiting_approval: bool,
     /// SHA-256 (hex) of the activation token that made this account: repeating it is harmless.
     #[serde(
         rename = "activationDigest",
@@ -234,6 +261,13 @@ pub struct Shop {
     /// Mongoose's version counter.
     #[serde(rename = "__v", deserialize_with = "lenient::int")]
     pub version: i64,
+}
+
+impl Shop {
+    /// Whether nothing of it is shown or sold.
+    pub fn is_shut(&self) -> bool {
+        self.blocked || self.awaiting_approval
+    }
 }
 
 impl Stored for Shop {

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Picture, Shop, Stored, User};
+use super::{Measure, Picture, Shop, Stored, User};
 use crate::{clock::Timestamp, id::Id, lenient, money::Money};
 
 /// Which collection a [`Listing`] lives in. A cart may hold either.
@@ -120,6 +120,9 @@ pub struct Listing {
         skip_serializing_if = "Option::is_none"
     )]
     pub created_at: Option<Timestamp>,
+    /// An administrator has hidden it from everybody but its owner, and why.
+    #[serde(deserialize_with = "lenient::opt_document", skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<Measure>,
     /// Mongoose's version counter.
     #[serde(rename = "__v", deserialize_with = "lenient::int")]
     pub version: i64,
@@ -197,6 +200,9 @@ pub struct Review {
         skip_serializing_if = "Option::is_none"
     )]
     pub created_at: Option<Timestamp>,
+    /// An administrator has hidden it from everybody, and why.
+    #[serde(deserialize_with = "lenient::opt_document", skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<Measure>,
 }
 
 /// What the public may know of a reviewer.

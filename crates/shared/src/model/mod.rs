@@ -10,6 +10,7 @@ mod coupon;
 mod infrastructure;
 mod ledger;
 mod listing;
+mod measure;
 mod news;
 mod order;
 mod payment;
@@ -26,6 +27,7 @@ pub use infrastructure::{
 };
 pub use ledger::{LedgerEntry, LedgerLine};
 pub use listing::{Image, Kind, Listing, Review, Reviewer, ShopCopy};
+pub use measure::Measure;
 pub use news::{CancelledBy, News};
 pub use order::{
     CartLine, Order, OrderUser, PaymentInfo, Refund, RefundItem, RefundState, ShippingAddress, Status,

@@ -248,6 +248,7 @@ fn review(product: &mut Listing, buyer: &User, place: (usize, usize), now: Times
         comment: (*comment).to_owned(),
         product_id: product.id.hex(),
         created_at: Some(plus(now, -HOUR)),
+        hidden: None,
     }];
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct Entry {
     pub(super) shop: Id<Shop>,
     /// It is found by its shop. Old documents may hold the reference in another form, and are not.
     pub(super) filed: bool,
+    /// Shown to its owner alone.
+    pub(super) withheld: bool,
     /// None where there was no room for it.
     pub(super) text: Option<Text>,
 }
@@ -58,25 +60,27 @@ pub(super) struct Text {
 pub(super) struct ShopText {
     pub(super) json: bytes::Bytes,
     pub(super) name: Arc<str>,
+    /// Nothing of it is shown.
+    pub(super) shut: bool,
     digest: [u8; 16],
 }
 
 impl ShopText {
     /// Writes a shop out.
     pub(super) fn of(config: &Config, shop: &Shop) -> serde_json::Result<Self> {
-        Self::written(&ShopReply::of(config, shop), &shop.name)
+        Ok(Self { shut: shop.is_shut(), ..Self::written(&ShopReply::of(config, shop), &shop.name)? })
     }
 
     fn written(reply: &ShopReply, name: &str) -> serde_json::Result<Self> {
         let json = serde_json::to_vec(reply)?;
         let digest = digest([json.as_slice()]);
-        Ok(Self { json: json.into(), name: name.into(), digest })
+        Ok(Self { json: json.into(), name: name.into(), shut: false, digest })
     }
 }
 
 impl PartialEq for ShopText {
     fn eq(&self, other: &Self) -> bool {
-        self.json == other.json
+        self.json == other.json && self.shut == other.shut
     }
 }
 
@@ -99,9 +103,9 @@ impl Entry {
         room: bool,
         config: &Config,
     ) -> serde_json::Result<Self> {
-        let (id, shop) = (listing.id, listing.shop_id);
+        let (id, shop, withheld) = (listing.id, listing.shop_id, listing.hidden.is_some());
         let text = if room { Some(Text::of(listing, kind, shop_is_known, config)?) } else { None };
-        Ok(Self { id, shop, filed, text })
+        Ok(Self { id, shop, filed, withheld, text })
     }
 
     /// What it takes of the memory.

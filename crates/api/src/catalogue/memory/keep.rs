@@ -264,7 +264,10 @@ async fn fill(memory: &Memory, reader: &mut Reader) -> Result<(), End> {
                 kind,
                 batch,
                 |shop| memory.read().shop_is_there(shop),
-                |entry| index.add(entry),
+                |filed| match filed {
+                    File::In(entry) => index.add(entry),
+                    File::Out(_) => {}
+                },
             );
             memory.change(|state| entries.into_iter().for_each(|entry| state.put(kind, entry)));
             tokio::task::yield_now().await;
@@ -304,9 +307,13 @@ async fn refresh(
     for some in shops.chunks(BATCH) {
         let found = look_up(memory, reader, some).await?;
         for (shop, text) in &found {
-            // Listings are found by their shop's name, too.
+            // Listings are found by their shop's name, too, and not at all where it is shut.
             let name = text.as_ref().map(|text| &text.name);
-            if memory.read().shop_name(*shop).as_ref() != name {
+            let shut = text.as_ref().is_some_and(|text| text.shut);
+            let was = memory.read();
+            let differs = was.shop_name(*shop).as_ref() != name || was.shop_is_shut(*shop) != shut;
+            drop(was);
+            if differs {
                 products.extend(memory.read().listings_of(Kind::Product, *shop));
                 events.extend(memory.read().listings_of(Kind::Event, *shop));
             }
@@ -330,7 +337,7 @@ async fn refresh(
                 kind,
                 batch,
                 |shop| memory.read().shop_is_there(shop),
-                |entry| index.insert(entry),
+                |filed| filed.with(index),
             );
             memory.change(|state| {
                 let there: HashSet<_> = entries.iter().map(|entry| entry.id).collect();
@@ -418,7 +425,7 @@ async fn forget_shop(memory: &Memory, reader: &mut Reader, shop: Id<Shop>) -> mo
             let batch = read(reader, kind, some).await?;
             let index = &memory.kept(kind).index;
             listings.extend(
-                written(memory, kind, batch, |_| false, |entry| index.insert(entry))
+                written(memory, kind, batch, |_| false, |filed| filed.with(index))
                     .into_iter()
                     .map(|entry| (kind, entry)),
             );
@@ -438,6 +445,23 @@ async fn load(memory: &Memory, kind: Kind, gathered: search::Builder) {
     _ = tokio::task::spawn_blocking(move || index.load(gathered)).await;
 }
 
+/// What the index is told of a listing.
+enum File<'a> {
+    /// It can be found.
+    In(&'a search::Entry<'a>),
+    /// It is not shown to everybody, and so it is not found.
+    Out(&'a [u8; 12]),
+}
+
+impl File<'_> {
+    fn with(self, index: &search::Index) {
+        match self {
+            Self::In(entry) => index.insert(entry),
+            Self::Out(id) => _ = index.remove(id),
+        }
+    }
+}
+
 /// Writes listings out as they are now, as far as there is room for them, and has them filed for searching. Whatever
 /// becomes known of a listing, by whoever wrote it, passes here.
 fn written(
@@ -445,7 +469,7 @@ fn written(
     kind: Kind,
     batch: Vec<Read>,
     is_there: impl Fn(Id<Shop>) -> bool,
-    mut file: impl FnMut(&search::Entry<'_>),
+    mut file: impl FnMut(File<'_>),
 ) -> Vec<Entry> {
     let mut cost = memory.read().cost();
     let mut entries = Vec::with_capacity(batch.len());
@@ -453,9 +477,16 @@ fn written(
         let has_room = cost < memory.config.catalogue.memory;
         let shop_is_known = is_there(listing.shop_id);
         let name = memory.read().shop_name(listing.shop_id).filter(|_| shop_is_known);
-        file(&index::entry(&listing, name.as_deref().unwrap_or_else(|| index::remembered_name(&listing))));
+        let shut = shop_is_known && memory.read().shop_is_shut(listing.shop_id);
+        if shut || listing.hidden.is_some() {
+            file(File::Out(&listing.id.oid().bytes()));
+        } else {
+            let name = name.as_deref().unwrap_or_else(|| index::remembered_name(&listing));
+            file(File::In(&index::entry(&listing, name)));
+        }
         match Entry::of(listing, kind, filed, shop_is_known, has_room, &memory.config) {
-            Ok(entry) => {
+            Ok(mut entry) => {
+                entry.withheld |= shut;
                 cost += entry.cost();
                 entries.push(entry);
             }

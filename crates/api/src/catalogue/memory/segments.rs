@@ -168,7 +168,7 @@ mod tests {
     }
 
     fn entry(n: u16) -> Arc<Entry> {
-        Arc::new(Entry { id: id(n), shop: Id::nil(), filed: true, text: None })
+        Arc::new(Entry { id: id(n), shop: Id::nil(), filed: true, withheld: false, text: None })
     }
 
     fn shape(segments: &Segments) -> Vec<Vec<Id<Listing>>> {

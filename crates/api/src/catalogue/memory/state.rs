@@ -38,7 +38,10 @@ pub(super) struct State {
 /// All listings of a kind.
 #[derive(Debug, Default)]
 struct Shelf {
+    /// Those that everybody sees. What follows counts these alone, but for the version.
     segments: Segments,
+    /// Those that an administrator has hidden, or whose shop is shut.
+    withheld: HashMap<Id<Listing>, Arc<Entry>>,
     /// The sum of what its listings are known by.
     print: u128,
     /// How many have no text, for want of room.
@@ -66,7 +69,26 @@ struct Filed {
     version: u64,
 }
 
+impl Shelf {
+    /// One, whoever may see it.
+    fn any(&self, id: Id<Listing>) -> Option<&Arc<Entry>> {
+        self.segments.get(id).or_else(|| self.withheld.get(&id))
+    }
+
+    /// One that this audience may see.
+    fn seen_by(&self, audience: Audience, id: Id<Listing>) -> Option<&Arc<Entry>> {
+        match audience {
+            Audience::Shoppers => self.segments.get(id),
+            Audience::Owner => self.any(id),
+        }
+    }
+}
+
 impl ShopRecord {
+    fn is_shut(&self) -> bool {
+        self.text.as_ref().is_some_and(|text| text.shut)
+    }
+
     const fn filed(&self, kind: Kind) -> &Filed {
         match kind {
             Kind::Product => &self.products,
@@ -156,7 +178,7 @@ impl State {
 
     /// The shop of a listing that is known.
     pub(super) fn shop_of(&self, kind: Kind, id: Id<Listing>) -> Option<Id<Shop>> {
-        self.shelf(kind).segments.get(id).map(|entry| entry.shop)
+        self.shelf(kind).any(id).map(|entry| entry.shop)
     }
 
     /// Whether a shop has been looked up: what is known of it then is followed.
@@ -167,6 +189,11 @@ impl State {
     /// Whether a shop is there.
     pub(super) fn shop_is_there(&self, shop: Id<Shop>) -> bool {
         self.shops.get(&shop).is_some_and(|record| record.text.is_some())
+    }
+
+    /// Whether nothing of a shop is shown.
+    pub(super) fn shop_is_shut(&self, shop: Id<Shop>) -> bool {
+        self.shops.get(&shop).is_some_and(ShopRecord::is_shut)
     }
 
     /// What a shop is from now on. Listings of one that is gone show what they remember of it, which is not kept
@@ -236,12 +263,16 @@ impl State {
         }
         let length = entry.cost() + record.text.as_ref().map_or(0, |shop| shop.json.len());
         let shelf = self.shelf_mut(kind);
-        shelf.length += length;
-        match print {
-            Some(print) => shelf.print = shelf.print.wrapping_add(print),
-            None => shelf.bare += 1,
+        if entry.withheld {
+            shelf.withheld.insert(id, Arc::new(entry));
+        } else {
+            shelf.length += length;
+            match print {
+                Some(print) => shelf.print = shelf.print.wrapping_add(print),
+                None => shelf.bare += 1,
+            }
+            shelf.segments.put(Arc::new(entry));
         }
-        shelf.segments.put(Arc::new(entry));
         self.changed(kind, shop);
         if let Some(before) = before.filter(|before| before.shop != shop) {
             self.forget_shop_without_listings(before.shop);
@@ -251,7 +282,8 @@ impl State {
     /// A listing is gone. Its shop stays known for the moment: it may be put again at once.
     fn remove(&mut self, kind: Kind, id: Id<Listing>) -> Option<Arc<Entry>> {
         let now = self.now;
-        let gone = self.shelf_mut(kind).segments.remove(id)?;
+        let shelf = self.shelf_mut(kind);
+        let gone = shelf.segments.remove(id).or_else(|| shelf.withheld.remove(&id))?;
         self.cost = self.cost.saturating_sub(gone.cost());
         if let Some(turn) = gone.text.as_ref().and_then(|text| text.next_turn(now)) {
             self.turns.remove(&(turn, id));
@@ -266,11 +298,13 @@ impl State {
             let shop = record.text.as_ref();
             print = gone.text.as_ref().map(|of| of.print(shop, Audience::Shoppers, now));
         }
-        let shelf = self.shelf_mut(kind);
-        shelf.length = shelf.length.saturating_sub(length);
-        match print {
-            Some(print) => shelf.print = shelf.print.wrapping_sub(print),
-            None => shelf.bare = shelf.bare.saturating_sub(1),
+        if !gone.withheld {
+            let shelf = self.shelf_mut(kind);
+            shelf.length = shelf.length.saturating_sub(length);
+            match print {
+                Some(print) => shelf.print = shelf.print.wrapping_sub(print),
+                None => shelf.bare = shelf.bare.saturating_sub(1),
+            }
         }
         self.changed(kind, gone.shop);
         Some(gone)
@@ -295,12 +329,14 @@ impl State {
         self.now = now;
         while let Some((turn, id)) = self.turns.first().copied().filter(|(turn, _)| *turn <= now) {
             self.turns.remove(&(turn, id));
-            let Some(entry) = self.events.segments.get(id).cloned() else { continue };
+            let Some(entry) = self.events.any(id).cloned() else { continue };
             let Some(text) = &entry.text else { continue };
             let shop = self.shops.get(&entry.shop).and_then(|record| record.text.as_ref());
             let print = |at| text.print(shop, Audience::Shoppers, at);
-            self.events.print = self.events.print.wrapping_sub(print(before)).wrapping_add(print(now));
-            self.events.segments.renew(id);
+            if !entry.withheld {
+                self.events.print = self.events.print.wrapping_sub(print(before)).wrapping_add(print(now));
+                self.events.segments.renew(id);
+            }
             self.turns.extend(text.next_turn(now).map(|turn| (turn, id)));
             self.changed(Kind::Event, entry.shop);
         }
@@ -319,7 +355,7 @@ impl State {
     /// Several listings, separated by commas; nothing if one of them is not here.
     pub(super) fn texts(&self, kind: Kind, ids: &[Id<Listing>], audience: Audience) -> Option<Vec<u8>> {
         let entries: Option<Vec<&Arc<Entry>>> =
-            ids.iter().map(|id| self.shelf(kind).segments.get(*id)).collect();
+            ids.iter().map(|id| self.shelf(kind).seen_by(audience, *id)).collect();
         let entries = entries?;
         let mut json = Vec::with_capacity(entries.iter().map(|entry| entry.cost() + SHOP_SIZE).sum());
         for entry in entries {
@@ -348,8 +384,11 @@ impl State {
     pub(super) fn of_shop(&self, kind: Kind, shop: Id<Shop>, audience: Audience) -> Found<Single> {
         let Some(record) = self.shops.get(&shop) else { return Found::Nowhere };
         let (mut json, mut print) = (Vec::new(), 0_u128);
+        if record.is_shut() {
+            return Found::Here(Single { json, print });
+        }
         for id in &record.filed(kind).ids {
-            let Some(entry) = self.shelf(kind).segments.get(*id) else { continue };
+            let Some(entry) = self.shelf(kind).seen_by(audience, *id) else { continue };
             if !entry.filed {
                 continue;
             }

@@ -1,4 +1,4 @@
-//! Administrators: so far, how the first of them comes to be.
+//! How the first administrator comes to be.
 
 use shared::{
     auth::{Kind, digest},
