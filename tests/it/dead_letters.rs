@@ -38,6 +38,7 @@ async fn letter(app: &TestApp, to: &str, dead: bool, attempts: i32, due_in: i64)
         last_error: dead.then(|| "451 4.7.1 try\r\n\u{1b}[31mlater".to_owned()),
         dead,
         created_at: plus(now, -7_200_000),
+        request: None,
     };
     app.db.of::<Outbox>().insert_one(&job).await.unwrap();
     job.id
@@ -117,6 +118,7 @@ async fn what_is_overdue_is_counted_from_when_it_was_due() {
         last_error: None,
         dead: false,
         created_at: now,
+        request: None,
     };
     db.of::<Outbox>().insert_many([job(-5_000), job(-90_000), job(1)]).await.unwrap();
     let stands = counts(&db, now).await.unwrap();

@@ -154,6 +154,7 @@ async fn two_nodes_send_every_mail_once() {
             last_error: None,
             dead: false,
             created_at: now,
+            request: None,
         })
         .collect();
     app.db.of::<Outbox>().insert_many(jobs).await.unwrap();
@@ -177,6 +178,7 @@ async fn a_job_whose_worker_died_is_taken_over_when_its_lease_ends() {
         last_error: None,
         dead: false,
         created_at: now,
+        request: None,
     };
     app.db.of::<Outbox>().insert_one(leased).await.unwrap();
     // The worker is awake and sees to this one, but not to the other.

@@ -74,5 +74,6 @@ mod stripe;
 mod turmoil;
 mod uploads;
 mod users;
+mod watching;
 mod webhooks;
 mod withdrawals;

@@ -1,7 +1,7 @@
 //! What an operator sees of the outbox, and may do about jobs that were given up. Nothing here shows
 //! what a job is about: mails carry links that open accounts.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bson::{Document, doc};
 use futures_util::TryStreamExt as _;
@@ -14,16 +14,9 @@ use shared::{
     lenient,
     model::{AuditEntry, Outbox, Party, Stored as _},
 };
-use tokio_util::sync::CancellationToken;
-use tracing::debug;
 
-use crate::{
-    audit_log::{Action, AuditLog, Event},
-    state::App,
-};
+use crate::audit_log::{Action, AuditLog, Event};
 
-/// How often the gauges are set.
-const EVERY: Duration = Duration::from_secs(10);
 /// More of an error is a story.
 const LONGEST_ERROR: usize = 200;
 
@@ -147,29 +140,6 @@ pub async fn note_retry(
     };
     let log = AuditLog::new(Arc::new(config), clock.clone());
     db.of::<AuditEntry>().insert_one(log.entry(event)).await.map(drop)
-}
-
-/// Keeps the gauges up to date until told to quit.
-pub(crate) async fn measure(app: Arc<App>, quit: CancellationToken) {
-    loop {
-        match counts(&app.db, app.clock.now()).await {
-            Ok(counts) => {
-                metrics::gauge!("outbox_jobs", "state" => "waiting").set(gauge(counts.waiting));
-                metrics::gauge!("outbox_jobs", "state" => "dead").set(gauge(counts.dead));
-                let seconds = u64::try_from(counts.overdue / 1000).unwrap_or(0);
-                metrics::gauge!("outbox_overdue_seconds").set(gauge(seconds));
-            }
-            Err(cause) => debug!(%cause, "the outbox cannot be counted"),
-        }
-        tokio::select! {
-            () = tokio::time::sleep(EVERY) => {}
-            () = quit.cancelled() => return,
-        }
-    }
-}
-
-fn gauge(number: u64) -> f64 {
-    f64::from(u32::try_from(number).unwrap_or(u32::MAX))
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Who is calling. Middleware resolves it once for each request, awaiting the database where it must;
 //! the extractors here only read the result.
 
-use std::{panic::AssertUnwindSafe, pin::pin, rc::Rc, sync::Arc, time::Duration};
+use std::{future::Future, panic::AssertUnwindSafe, pin::pin, rc::Rc, sync::Arc, time::Duration};
 
 use actix_web::{
     Error as ActixError, FromRequest, HttpMessage as _, HttpRequest,
@@ -32,6 +32,7 @@ use crate::{
     limits::ClientAddress,
     line::Patience,
     load::{BUSY, Visit},
+    measure::{self, Answered},
     state::App,
 };
 
@@ -43,7 +44,8 @@ tokio::task_local! {
 #[derive(Clone)]
 struct RequestMark {
     id: String,
-    address: ClientAddress,
+    /// None of what is done later.
+    address: Option<ClientAddress>,
 }
 
 /// The id of the request that is being handled; empty outside of one.
@@ -51,9 +53,19 @@ pub fn request_id() -> String {
     REQUEST.try_with(|request| request.id.clone()).unwrap_or_default()
 }
 
+/// The same, for what is written down; none outside of one.
+pub(crate) fn known_request() -> Option<String> {
+    REQUEST.try_with(|request| request.id.clone()).ok().filter(|id| !id.is_empty())
+}
+
+/// Does what follows from an earlier request, under its name.
+pub(crate) async fn on_behalf_of<T>(id: String, work: impl Future<Output = T>) -> T {
+    REQUEST.scope(RequestMark { id, address: None }, work).await
+}
+
 /// The address that it counts for; none outside of one.
 pub(crate) fn request_address() -> Option<ClientAddress> {
-    REQUEST.try_with(|request| request.address).ok()
+    REQUEST.try_with(|request| request.address).ok().flatten()
 }
 
 const FOREIGN_ORIGIN: Refusal = Refusal::forbidden(
@@ -90,6 +102,17 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// For the access log: what they are, not who.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match (self.user, self.shop) {
+            _ if self.admin => "admin",
+            (Some(_), Some(_)) => "both",
+            (Some(_), None) => "user",
+            (None, Some(_)) => "seller",
+            (None, None) => "nobody",
+        }
+    }
+
     /// The call carries no credential and the mode accepts that.
     pub const fn is_accepted_bare(&self) -> bool {
         !self.credential && self.bare_accepted
@@ -253,16 +276,19 @@ pub async fn conduct(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, ActixError> {
-    let id = Id::<()>::new().hex();
+    let begun = tokio::time::Instant::now();
+    let app = app(&request);
+    let peer = request.peer_addr().map(|peer| peer.ip());
+    let id = measure::request_id(peer, request.headers(), &app.config);
     let method = request.method().clone();
     let span = info_span!("request", id, %method, path = request.path());
-    let app = app(&request);
     let tasks = app.tasks.clone();
     let visit = Visit::begin(Arc::clone(&app.load));
     request.extensions_mut().insert(Rc::clone(&visit));
-    let peer = request.peer_addr().map(|peer| peer.ip());
-    let mark =
-        RequestMark { id: id.clone(), address: ClientAddress::of(peer, request.headers(), &app.config) };
+    let mark = RequestMark {
+        id: id.clone(),
+        address: Some(ClientAddress::of(peer, request.headers(), &app.config)),
+    };
     let answered = if app.load.is_full() && !is_operators(request.path()) {
         let busy = Error::from(BUSY.until(Duration::from_secs(2)));
         Ok(REQUEST.sync_scope(mark, || request.error_response(busy)).map_into_right_body())
@@ -297,10 +323,8 @@ pub async fn conduct(
     if let Ok(value) = header::HeaderValue::from_str(&id) {
         response.headers_mut().insert(header::HeaderName::from_static("x-request-id"), value);
     }
-    let status = response.status();
-    metrics::counter!("http_requests_total", "method" => method.to_string(), "status" => status.as_str().to_owned())
-        .increment(1);
-    span.in_scope(|| tracing::debug!(status = status.as_u16(), "answered"));
+    let answered = Answered::of(&response, &method, begun.elapsed());
+    span.in_scope(|| answered.note());
     Ok(response)
 }
 
@@ -437,6 +461,11 @@ pub(crate) fn credentials(request: &ServiceRequest) -> Credentials {
 
 /// Where a request comes from, as the rules shared with the chat server want to know it.
 pub(crate) fn arrival(request: &ServiceRequest) -> Arrival<'_> {
+    arrival_of(request.request())
+}
+
+/// The same of a request that has come to a handler.
+pub(crate) fn arrival_of(request: &HttpRequest) -> Arrival<'_> {
     let text = |name| request.headers().get(name).map(|value| value.to_str().unwrap_or_default());
     Arrival {
         host: text(header::HOST),

@@ -3,12 +3,14 @@
 mod body;
 mod error;
 mod extract;
+mod gauges;
 mod headers;
 mod idempotency;
 mod identity;
 mod limits;
 mod line;
 mod load;
+mod measure;
 mod named;
 mod operation;
 mod outbox;

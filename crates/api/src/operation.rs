@@ -1,10 +1,12 @@
 //! What the operator asks: is it alive, can it serve, how is it doing.
 
-use actix_web::{HttpResponse, Responder, http::header::ContentType};
+use actix_web::{HttpRequest, HttpResponse, Responder, http::header::ContentType};
 use serde_json::json;
 
 use crate::{
-    routes::{Route, get},
+    error::Result,
+    identity,
+    routes::{self, Route, get},
     state::State,
 };
 
@@ -46,11 +48,14 @@ async fn ready(state: State) -> impl Responder {
     }
 }
 
-/// `GET /metrics`: Prometheus' text format.
-async fn metrics() -> impl Responder {
-    HttpResponse::Ok()
+/// `GET /metrics`: Prometheus' text format, to those on this machine; in production on a port of its own.
+async fn metrics(request: HttpRequest, state: State) -> Result<HttpResponse> {
+    if !identity::arrival_of(&request).may_see_metrics(&state.config) {
+        return routes::not_found(request).await;
+    }
+    Ok(HttpResponse::Ok()
         .content_type("text/plain; version=0.0.4; charset=utf-8")
-        .body(shared::telemetry::render_metrics())
+        .body(shared::telemetry::render_metrics()))
 }
 
 /// `GET /openapi.yaml`: the contract, as this build was tested against it.

@@ -16,10 +16,11 @@ use shared::{
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{Instrument as _, error, info, info_span, warn};
 
 use crate::{
     accounts::{Account, reset_link},
+    identity,
     letters::Letter,
     mail::{Mail, Mailer},
     media::Media,
@@ -142,7 +143,10 @@ impl Outbox {
         let ours = doc! { "_id": id, "attempts": attempts };
         let jobs = self.db.of::<model::Outbox>();
         let noted = match outcome {
-            Ok(()) => jobs.delete_one(ours).await.map(drop),
+            Ok(()) => {
+                info!("a job of the outbox is done");
+                jobs.delete_one(ours).await.map(drop)
+            }
             Err(cause) => {
                 let dead = attempts >= most || cause.is::<Permanent>();
                 let cause = format!("{cause:#}");
@@ -235,6 +239,7 @@ pub(crate) fn entry(job: model::OutboxJob, now: Timestamp) -> model::Outbox {
         last_error: None,
         dead: false,
         created_at: now,
+        request: identity::known_request(),
     }
 }
 
@@ -268,9 +273,15 @@ const fn max_attempts(job: &model::OutboxJob) -> i32 {
 pub async fn work(app: Arc<App>, quit: CancellationToken) {
     let outbox = &app.outbox;
     let claim = || worker::claim(&outbox.db, &outbox.clock, doc! { "dead": false });
-    let carry_out = |entry| {
+    let carry_out = |entry: model::Outbox| {
         let outbox = outbox.clone();
-        async move { outbox.carry_out(entry).await }
+        async move {
+            let (id, kind) = (entry.id.hex(), kind(&entry.job));
+            let request = entry.request.clone().unwrap_or_default();
+            let span = info_span!("job", id, kind, request);
+            // What follows from it follows from the request.
+            identity::on_behalf_of(request, outbox.carry_out(entry)).instrument(span).await;
+        }
     };
     worker::work("the outbox", CONCURRENCY, &outbox.wake, &quit, claim, carry_out).await;
 }

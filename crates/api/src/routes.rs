@@ -15,6 +15,7 @@ use crate::{
     events,
     identity::contain,
     limits::{self, Limit},
+    measure::RouteName,
     messages, operation, orders, payments, products, shops, users, withdrawals,
 };
 
@@ -153,10 +154,11 @@ pub(crate) fn mount(app: &mut web::ServiceConfig) {
             allowed.push("HEAD");
         }
         let allowed = allowed.join(", ");
+        let name = RouteName::of(&path);
         let resource = routes
             .into_iter()
             .map(|route| route.service)
-            .fold(web::resource(path), actix_web::Resource::route)
+            .fold(web::resource(path).app_data(name), actix_web::Resource::route)
             .default_service(web::to(move |request| ready(method_not_allowed(&request, &allowed))));
         app.service(resource.wrap(from_fn(contain)));
     }

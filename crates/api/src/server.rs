@@ -27,7 +27,7 @@ use tokio::{net::TcpStream, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    audit_log, catalogue, dead_letters, headers,
+    audit_log, catalogue, gauges, headers,
     identity::{conduct, identify},
     line::{Line, Lines, serving},
     outbox, payments, port, routes,
@@ -75,7 +75,7 @@ pub fn serve(app: App, listener: TcpListener) -> std::io::Result<Server> {
         tokio::spawn(catalogue::memory::keep::keep(Arc::clone(&app), quit.clone())),
         tokio::spawn(audit_log::keep(Arc::clone(&app), quit.clone())),
         tokio::spawn(outbox::work(Arc::clone(&app), quit.clone())),
-        tokio::spawn(dead_letters::measure(Arc::clone(&app), quit.clone())),
+        tokio::spawn(gauges::keep(Arc::clone(&app), quit.clone())),
         tokio::spawn(payments::inbox::work(Arc::clone(&app), quit.clone())),
         tokio::spawn(payments::sandbox::work(Arc::clone(&app), address, quit.clone())),
         tokio::spawn(watch::keep(Arc::clone(&app), quit.clone())),

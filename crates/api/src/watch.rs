@@ -14,7 +14,7 @@ use shared::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use crate::{error::Result, orders, payments, state::App};
+use crate::{error::Result, gauges, orders, payments, state::App};
 
 /// How often to look around.
 const TICK: Duration = Duration::from_secs(30);
@@ -64,12 +64,11 @@ pub async fn look_after_payments(app: &App) -> Result<()> {
 
 /// Counts everything again and tells what does not agree.
 async fn count_books(app: &App) -> mongodb::error::Result<()> {
-    if !take_turn(&app.db, "books", app.clock.now(), BOOKS_EVERY).await? {
+    if !take_turn(&app.db, gauges::BOOKS, app.clock.now(), BOOKS_EVERY).await? {
         return Ok(());
     }
     let counted = audit::run(&app.db).await?;
-    let differences = u32::try_from(counted.differences.len()).unwrap_or(u32::MAX);
-    metrics::gauge!("books_differences").set(f64::from(differences));
+    gauges::note_books(&app.db, app.clock.now(), counted.differences.len()).await?;
     for what in &counted.differences {
         error!("the books do not balance: {what}");
     }

@@ -1,18 +1,23 @@
 //! The process around the sockets: routes, tasks, and a shutdown that loses nothing.
 
 use std::{
+    net::SocketAddr,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use axum::{
     Router,
-    http::{HeaderName, HeaderValue, Method, StatusCode, header},
+    extract::ConnectInfo,
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     middleware::{from_fn_with_state, map_response},
     response::{IntoResponse, Response},
     routing::get,
 };
-use shared::arrival::origin_is_listed;
+use shared::{
+    arrival::{Arrival, FORWARDING_HEADERS, origin_is_listed},
+    telemetry,
+};
 use socketioxide::{SocketIo, socket::Sid};
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -108,11 +113,20 @@ fn routes(app: &Arc<App>, gate: Arc<Gate>) -> Router {
         let app = Arc::clone(app);
         move || readiness(Arc::clone(&app), Arc::clone(&lines))
     };
+    let metrics = {
+        let app = Arc::clone(app);
+        async move |ConnectInfo(peer): ConnectInfo<SocketAddr>, headers: HeaderMap| {
+            let forwarded = FORWARDING_HEADERS.iter().any(|name| headers.contains_key(*name));
+            let arrival = Arrival { peer: Some(peer.ip()), forwarded, ..Arrival::default() };
+            // In production they have a port of their own.
+            arrival.may_see_metrics(&app.config).then(telemetry::render_metrics).ok_or(StatusCode::NOT_FOUND)
+        }
+    };
     Router::new()
         .route("/", get(async || "Hello world from socket server and welcome!"))
         .route("/healthz", get(async || r#"{"status":"ok"}"#))
         .route("/readyz", get(readiness))
-        .route("/metrics", get(async || shared::telemetry::render_metrics()))
+        .route("/metrics", get(metrics))
         .fallback(gate::handle)
         .with_state(Arc::clone(&gate))
         .layer(from_fn_with_state(Arc::clone(app), auth::recognise))

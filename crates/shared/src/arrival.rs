@@ -52,6 +52,13 @@ impl Arrival<'_> {
         }
     }
 
+    /// Whether measurements are told where everybody asks: to this machine alone, and in production to nobody, since
+    /// a proxy may hide that it is one. There they have a port of their own.
+    pub fn may_see_metrics(&self, config: &Config) -> bool {
+        let local = self.peer.is_some_and(|peer| peer.to_canonical().is_loopback());
+        !config.is_production() && local && !self.forwarded
+    }
+
     /// Whether it is accepted without a credential where the client sends none.
     pub fn bare_is_accepted(&self, config: &Config) -> bool {
         match config.auth_mode {

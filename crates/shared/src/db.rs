@@ -12,6 +12,7 @@ use bson::{Document, doc};
 use mongodb::{
     Client, ClientSession, Collection, Database,
     error::{Error, ErrorKind, TRANSIENT_TRANSACTION_ERROR, UNKNOWN_TRANSACTION_COMMIT_RESULT},
+    event::{EventHandler, cmap::CmapEvent},
     options::{Acknowledgment, ClientOptions, ReadConcern, WriteConcern},
 };
 use tokio::sync::{Mutex, MutexGuard};
@@ -97,6 +98,7 @@ impl Db {
         concern.w.get_or_insert(Acknowledgment::Majority);
         concern.journal.get_or_insert(true);
         concern.w_timeout.get_or_insert(CONFIRMED_WITHIN);
+        options.cmap_event_handler = Some(EventHandler::callback(measure));
         let name = options.default_database.clone().unwrap_or_else(|| "test".to_owned());
         let client = Client::with_options(options)?;
         let database = client.database(&name);
@@ -273,6 +275,30 @@ impl Db {
                 result => return result,
             }
         }
+    }
+}
+
+/// Counts the connections to the database, and those who wait for one.
+fn measure(event: CmapEvent) {
+    let open = |change: f64| metrics::gauge!("database_connections").increment(change);
+    let used = |change: f64| metrics::gauge!("database_connections_used").increment(change);
+    let waiting = |change: f64| metrics::gauge!("database_connections_wanted").increment(change);
+    match event {
+        CmapEvent::ConnectionCreated(_) => open(1.0),
+        CmapEvent::ConnectionClosed(_) => open(-1.0),
+        CmapEvent::ConnectionCheckoutStarted(_) => waiting(1.0),
+        CmapEvent::ConnectionCheckedOut(got) => {
+            waiting(-1.0);
+            used(1.0);
+            metrics::histogram!("database_connection_wait_seconds").record(got.duration);
+        }
+        CmapEvent::ConnectionCheckoutFailed(_) => {
+            waiting(-1.0);
+            metrics::counter!("database_connections_failed_total").increment(1);
+        }
+        CmapEvent::ConnectionCheckedIn(_) => used(-1.0),
+        CmapEvent::PoolCleared(_) => metrics::counter!("database_lost_total").increment(1),
+        _ => {}
     }
 }
 

@@ -5,10 +5,13 @@ use std::{io::IsTerminal as _, sync::OnceLock, time::Duration};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::LogFormat;
+use crate::{config::LogFormat, process};
 
 /// Upper ends of the buckets of delays, in seconds.
 const DELAYS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Upper ends of the buckets of how many are done together.
+const SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0];
 
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -42,6 +45,8 @@ pub fn init_metrics() {
         let delays = Matcher::Suffix("_seconds".to_owned());
         // Fails only for a list of no buckets.
         let builder = PrometheusBuilder::new().set_buckets_for_metric(delays, DELAYS);
+        let sizes = Matcher::Suffix("_group_size".to_owned());
+        let builder = builder.and_then(|builder| builder.set_buckets_for_metric(sizes, SIZES));
         let builder = builder.unwrap_or_else(|_| PrometheusBuilder::new());
         let recorder = builder.build_recorder();
         let handle = recorder.handle();
@@ -65,5 +70,8 @@ pub fn init_metrics() {
 
 /// The metrics in Prometheus' text format.
 pub fn render_metrics() -> String {
-    METRICS.get().map(PrometheusHandle::render).unwrap_or_default()
+    let Some(metrics) = METRICS.get() else { return String::new() };
+    let mut text = metrics.render();
+    text.push_str(&process::render());
+    text
 }

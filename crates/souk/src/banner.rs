@@ -37,6 +37,9 @@ pub(crate) fn text(opening: Opening<'_>) -> String {
         let host = if config.bind.is_loopback() { "localhost".to_owned() } else { config.bind.to_string() };
         rows.push(("Chat", format!("http://{host}:{}", config.chat_port)));
     }
+    if config.metrics_port != 0 {
+        rows.push(("Metrics", format!("http://{}:{}/metrics", config.metrics_bind, config.metrics_port)));
+    }
     rows.push(("Database", database(config, embedded)));
     rows.extend(services);
     if parts.api {

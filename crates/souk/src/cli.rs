@@ -5,7 +5,7 @@ use std::{io::Write as _, process::ExitCode};
 use clap::{Parser, Subcommand};
 use shared::{config::Config, telemetry};
 
-use crate::{backup, doctor, migrate, outbox, prove, reconcile, run, selftest};
+use crate::{backup, doctor, health, migrate, outbox, prove, reconcile, run, selftest};
 
 /// A marketplace server: an HTTP API, a chat server and the database under both.
 ///
@@ -25,6 +25,12 @@ enum Command {
     Realtime,
     /// Bring the database to what this version expects, and say what stands in the way
     Migrate,
+    /// Ask the servers on this machine whether they can serve; for containers and scripts
+    Healthcheck {
+        /// Only this one; otherwise those that run here
+        #[arg(value_enum)]
+        server: Option<health::Server>,
+    },
     /// Try every configured service and say in words what is wrong
     Doctor,
     /// Count all money and all units again, from the documents, and fail at one cent or unit of difference
@@ -78,6 +84,7 @@ fn run(command: Option<Command>) -> anyhow::Result<ExitCode> {
             Some(Command::Api) => run::serve(config?, run::Parts::API).await,
             Some(Command::Realtime) => run::serve(config?, run::Parts::CHAT).await,
             Some(Command::Migrate) => migrate::migrate(config?).await,
+            Some(Command::Healthcheck { server }) => health::check(config?, server).await,
             Some(Command::Doctor) => doctor::examine(config).await,
             Some(Command::Prove) => prove::prove(config?).await,
             Some(Command::Reconcile(options)) => reconcile::serve(config?, options).await,

@@ -13,8 +13,9 @@ use shared::{clock::Clock, config::Config, migrate};
 use crate::{
     banner::{self, Opening, say},
     database::Database,
-    demo,
+    demo, manager,
     signals::Signals,
+    watching::Watching,
 };
 
 /// A stop that takes longer than this, besides the times that the settings give it, is cut short.
@@ -76,8 +77,10 @@ pub(crate) async fn serve(mut config: Config, parts: Parts) -> anyhow::Result<Ex
         }
     };
     say(&started.banner);
+    manager::tell("READY=1");
     let signal = signals.next().await;
     tracing::info!("{signal}: finishing what is in progress");
+    manager::tell("STOPPING=1");
     let patience = STOP_WITHIN + config.chat_drain + config.shutdown.lead + config.shutdown.grace;
     tokio::select! {
         () = started.stop() => tracing::info!("stopped"),
@@ -92,12 +95,18 @@ struct Started {
     api: Option<api::Server>,
     chat: Option<realtime::Server>,
     banner: String,
+    /// Until the very end: a stop is something to be watched.
+    _watching: Option<Watching>,
 }
 
 async fn start(config: &Arc<Config>, parts: Parts) -> anyhow::Result<Started> {
     // Ports first: it costs nothing, and a taken one is the likeliest trouble.
     let api_listener = parts.api.then(|| listen(config.bind, config.port, "PORT")).transpose()?;
     let chat_listener = parts.chat.then(|| listen(config.bind, config.chat_port, "CHAT_PORT")).transpose()?;
+    let watching = match config.metrics_port {
+        0 => None,
+        port => Some(Watching::serve(listen(config.metrics_bind, port, "METRICS_PORT")?)?),
+    };
     let clock = Clock::default();
     let (app_name, born) = (parts.app_name(config), clock.now());
     let database = Database::open(config, &app_name).await?;
@@ -134,7 +143,7 @@ async fn start(config: &Arc<Config>, parts: Parts) -> anyhow::Result<Started> {
     };
     let embedded = database.embedded.as_ref();
     let banner = banner::text(Opening { config, parts, embedded, services });
-    Ok(Started { database, api, chat, banner })
+    Ok(Started { database, api, chat, banner, _watching: watching })
 }
 
 impl Started {

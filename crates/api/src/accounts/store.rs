@@ -12,6 +12,7 @@ use shared::{
 };
 
 use super::Account;
+use crate::identity::known_request;
 
 /// Legacy data can hold an address several times. More than these are not tried.
 const MOST_NAMESAKES: i64 = 5;
@@ -82,6 +83,7 @@ pub(crate) async fn register_in(
             last_error: None,
             dead: false,
             created_at: now,
+            request: known_request(),
         };
         db.of::<Outbox>().insert_one(deletion).session(session).await?;
     }

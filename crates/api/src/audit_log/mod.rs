@@ -219,6 +219,11 @@ impl AuditLog {
         }
     }
 
+    /// How many entries wait to be written.
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.max_capacity().saturating_sub(self.queue.capacity())
+    }
+
     /// In place of an e-mail address.
     pub(crate) fn email(&self, email: &str) -> Party {
         Party::new("email", keyed_digest(self.config.jwt_secret.expose(), &email.to_lowercase()))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use actix_web::{
     Error as ActixError, HttpResponse,
-    body::{BoxBody, MessageBody},
+    body::{BodySize, BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
         Method,
@@ -20,11 +20,14 @@ use shared::{
     id::Id,
     model::{Kind, Listing, Shop},
 };
+use tokio::time::Instant;
+use tracing::info_span;
 
 use super::{answer, wire::Audience};
 use crate::{
     headers,
     identity::{arrival, credentials},
+    measure::{self, Answered},
     server,
     state::App,
 };
@@ -50,6 +53,18 @@ const ONE: [(&str, Kind); 2] =
     [("/api/product/get-product/", Kind::Product), ("/api/event/get-event/", Kind::Event)];
 
 impl Wanted {
+    /// As the route table has it.
+    const fn route(self) -> &'static str {
+        match self {
+            Self::All(Kind::Product) => "/api/product/get-all-products",
+            Self::All(Kind::Event) => "/api/event/get-all-events-shop",
+            Self::OfShop(Kind::Product, _) => "/api/product/get-all-products-shop/{id}",
+            Self::OfShop(Kind::Event, _) => "/api/event/get-all-events-shop/{id}",
+            Self::One(Kind::Product, _) => "/api/product/get-product/{id}",
+            Self::One(Kind::Event, _) => "/api/event/get-event/{id}",
+        }
+    }
+
     fn at(path: &str) -> Option<Self> {
         if let Some((_, kind)) = ALL.iter().find(|(address, _)| *address == path) {
             return Some(Self::All(*kind));
@@ -83,7 +98,9 @@ fn known(request: &ServiceRequest) -> Option<HttpResponse> {
     {
         return None;
     }
+    let begun = Instant::now();
     let wanted = Wanted::at(request.path())?;
+    let route = wanted.route();
     let app = request.app_data::<web::Data<App>>()?;
     if app.load.is_full() {
         return None;
@@ -106,7 +123,7 @@ fn known(request: &ServiceRequest) -> Option<HttpResponse> {
         }
         Wanted::One(kind, id) => answer::short(request.headers(), &memory.one_now(kind, id)??),
     };
-    finish(&mut answer, app);
+    finish(request, &mut answer, app, route, begun);
     Some(answer)
 }
 
@@ -125,15 +142,28 @@ fn audience(request: &ServiceRequest, app: &Arc<App>, presented: &Credentials) -
 }
 
 /// What the middleware that it never comes to says of every answer.
-fn finish(answer: &mut HttpResponse, app: &App) {
-    let id = Id::<()>::new().hex();
-    let status = answer.status().as_u16();
-    if status == 200 {
-        metrics::counter!("http_requests_total", "method" => "GET", "status" => "200").increment(1);
-    } else {
-        metrics::counter!("http_requests_total", "method" => "GET", "status" => "304").increment(1);
-    }
-    tracing::debug!(id, status, "answered from memory");
+fn finish(
+    request: &ServiceRequest,
+    answer: &mut HttpResponse,
+    app: &App,
+    route: &'static str,
+    begun: Instant,
+) {
+    let peer = request.peer_addr().map(|peer| peer.ip());
+    let id = measure::request_id(peer, request.headers(), &app.config);
+    let bytes = match answer.body().size() {
+        BodySize::Sized(bytes) => bytes,
+        _ => 0,
+    };
+    let answered = Answered {
+        method: "GET",
+        route,
+        status: answer.status().as_u16(),
+        took: begun.elapsed(),
+        bytes: Some(bytes),
+        caller: "nobody",
+    };
+    info_span!("request", id).in_scope(|| answered.note());
     let all = answer.headers_mut();
     server::cors_of_all(all);
     if let Ok(id) = HeaderValue::from_maybe_shared(id.into_bytes()) {
@@ -153,6 +183,8 @@ mod tests {
         let ids = OF_SHOP.iter().chain(&ONE).map(|(address, _)| format!("{address}{{id}}"));
         for address in ALL.iter().map(|(address, _)| (*address).to_owned()).chain(ids) {
             assert!(table.iter().any(|route| route.method == "GET" && route.path == address), "{address}");
+            let asked = address.replace("{id}", "6744a0b1c2d3e4f5a6b7c803");
+            assert_eq!(Wanted::at(&asked).map(Wanted::route), Some(address.as_str()));
         }
     }
 

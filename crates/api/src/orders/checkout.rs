@@ -17,6 +17,7 @@ use super::{cart::WantedLine, wire};
 use crate::{
     error::{Error, Result},
     idempotency::{self, Key, Memory},
+    identity::known_request,
     payments::{ANONYMOUS, GatewayPayment, GatewayRefusal, PaymentState, claims, store as payments},
     state::App,
 };
@@ -88,7 +89,14 @@ pub(super) async fn place(app: &Arc<App>, wanted: Wanted) -> Result<String> {
         return Ok(answer.body);
     }
     let paid = ask_gateway(app, &wanted).await?;
-    let placement = Arc::new(Placement { config: Arc::clone(&app.config), wanted, paid, memory, now });
+    let placement = Arc::new(Placement {
+        config: Arc::clone(&app.config),
+        wanted,
+        paid,
+        memory,
+        now,
+        request: known_request(),
+    });
     let outcome = app.checkouts.commit(&app.db, Arc::clone(&placement)).await;
     if outcome.is_ok() {
         app.outbox.wake();
@@ -127,6 +135,8 @@ pub(super) struct Placement {
     pub paid: Paid,
     pub memory: Option<Memory>,
     pub now: Timestamp,
+    /// Which request it is: groups are written outside of any.
+    pub request: Option<String>,
 }
 
 /// How the answers to a buyer's requests without a key of their own begin: they are given again to a

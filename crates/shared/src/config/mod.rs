@@ -114,6 +114,8 @@ pub const NAMES: &[&str] = &[
     "ADMIN_EMAIL",
     "ADMIN_PASSWORD",
     "DEMO",
+    "METRICS_PORT",
+    "METRICS_BIND",
     "LOG_FORMAT",
     "RUST_LOG",
 ];
@@ -440,6 +442,10 @@ pub struct Config {
     pub admin: Option<(String, Secret)>,
     /// Demo data in an empty embedded database.
     pub demo: bool,
+    /// Port of the measurements; 0 means none of their own.
+    pub metrics_port: u16,
+    /// Address of that port.
+    pub metrics_bind: IpAddr,
     /// How log lines look.
     pub log_format: LogFormat,
     /// Which log lines are written.
@@ -486,6 +492,11 @@ impl Config {
             // The specification says to ignore relative ones.
             .filter(|named| named.is_absolute())
             .or_else(|| std::env::home_dir().map(|home| home.join(".cache")))
+    }
+
+    /// Where a service manager wants to be told how the process stands. No setting: whoever starts it says so.
+    pub fn notify_socket() -> Option<String> {
+        std::env::var_os("NOTIFY_SOCKET")?.into_string().ok().filter(|path| !path.is_empty())
     }
 
     /// Reads settings from any source. An empty value counts as absent.

@@ -282,6 +282,11 @@ pub(super) fn assemble<F: Fn(&str) -> Option<String>>(read: &mut Reader<F>) -> C
         gateway_limits: GatewayLimits::USUAL,
         admin: admin(read),
         demo: read.switch("DEMO", true) && !production,
+        // Two programs of a developer's would want the same port.
+        metrics_port: read.port(&["METRICS_PORT"], if production { 9464 } else { 0 }),
+        metrics_bind: read
+            .parsed(&["METRICS_BIND"], "an IP address", |v| v.parse().ok())
+            .unwrap_or_else(|| [127, 0, 0, 1].into()),
         log_format: read
             .parsed(&["LOG_FORMAT"], "text or json", |v| match v {
                 "text" => Some(LogFormat::Text),

@@ -65,6 +65,9 @@ pub struct Outbox {
     pub dead: bool,
     /// When it was asked for.
     pub created_at: Timestamp,
+    /// The request that it follows from, as the log names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<String>,
 }
 
 impl Stored for Outbox {
