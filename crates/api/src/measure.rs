@@ -110,7 +110,7 @@ impl Answered {
         .increment(1);
         metrics::histogram!("http_request_duration_seconds", "method" => method, "route" => route)
             .record(took);
-        let ms = took.as_micros() / 1000;
+        let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         if is_probe(route) {
             tracing::debug!(target: "access", method, route, status, ms, bytes, caller, "answered");
         } else {
