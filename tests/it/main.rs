@@ -52,6 +52,7 @@ mod orders;
 mod origin;
 mod outage;
 mod paging;
+mod panel;
 mod payment_crash;
 mod payments_admin;
 mod paypal;

@@ -15,7 +15,7 @@ use tests::{Answer, Browser, Buyer, Seller, TestApp, legacy, mongo::TestDatabase
 use crate::mail::outbox_is_empty;
 
 /// Gives a shop money the way a delivery does.
-async fn earn(app: &TestApp, seller: &Seller, minor: i64) {
+pub async fn earn(app: &TestApp, seller: &Seller, minor: i64) {
     let (shop, now) = (seller.id, app.clock.now());
     app.db
         .transaction::<_, mongodb::error::Error, _>(|session| {

@@ -41,6 +41,7 @@ mod events;
 mod messages;
 mod news;
 mod orders;
+mod panel;
 mod payments;
 mod products;
 mod shops;

@@ -30,7 +30,7 @@ use crate::{
     audit_log, catalogue, gauges, headers,
     identity::{conduct, identify},
     line::{Line, Lines, serving},
-    outbox, payments, port, routes,
+    outbox, panel, payments, port, routes,
     state::App,
     watch,
 };
@@ -93,6 +93,7 @@ fn connections(
     let app = ActixApp::new()
         .app_data(data.clone())
         .configure(routes::mount)
+        .configure(panel::mount)
         .configure(|app| crate::media::mount_client(app, &data.config))
         .wrap(from_fn(identify))
         .wrap(from_fn(conduct))

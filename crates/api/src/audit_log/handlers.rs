@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// `GET /api/admin/audit-log`: what happened, the latest first; of one action or one account, if that is asked for.
-pub(super) async fn list(_: Admin, query: Query, state: State) -> Result<HttpResponse> {
+pub(crate) async fn list(_: Admin, query: Query, state: State) -> Result<HttpResponse> {
     let action = match query.text("action") {
         Some(name) => Some(
             Action::ALL

@@ -9,7 +9,7 @@
 //! There are no passwords, tokens or e-mail addresses in it, unless an administrator gives one for a reason: an entry
 //! names accounts by id, and an address that belongs to no account by a digest under our secret.
 
-mod handlers;
+pub(crate) mod handlers;
 mod store;
 mod wire;
 

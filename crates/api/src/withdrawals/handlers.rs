@@ -57,7 +57,7 @@ pub(super) async fn of_shop(Seller(shop): Seller, state: State) -> Result<HttpRe
 }
 
 /// `GET /api/withDraw/get-all-withdraw-request`: every shop's requests, newest first.
-pub(super) async fn all(_: Admin, query: Query, state: State) -> Result<HttpResponse> {
+pub(crate) async fn all(_: Admin, query: Query, state: State) -> Result<HttpResponse> {
     let wanted = match query.text("status") {
         Some(text) => Some(rules::State::of(text).ok_or(Error::field("status", wire::STATES))?),
         None => None,

@@ -2,7 +2,7 @@
 //! there. Then an administrator, never the shop itself, says that it is paid out, or rejects it,
 //! which puts the money back.
 
-mod handlers;
+pub(crate) mod handlers;
 mod rules;
 mod store;
 mod wire;

@@ -26,7 +26,7 @@ const LONGEST_CAPTURE: usize = 100;
 
 /// `GET /api/payment/needing-attention`: what waits for an administrator, payments before claims, the oldest
 /// first.
-pub(super) async fn list(_: Admin, query: Query, state: State) -> Result<HttpResponse> {
+pub(crate) async fn list(_: Admin, query: Query, state: State) -> Result<HttpResponse> {
     let after = query.cursor(Cursor::parse)?;
     let limit = query.limit()?;
     let ttl = i64::try_from(state.config.payment_verify_ttl.as_millis()).unwrap_or(i64::MAX);

@@ -1,7 +1,7 @@
 //! What only an administrator can settle: money that nobody claims, refunds that went another way, and
 //! PayPal payers whose payment no webhook has confirmed.
 
-mod handlers;
+pub(crate) mod handlers;
 mod rules;
 mod store;
 mod wire;
