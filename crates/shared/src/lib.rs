@@ -19,6 +19,7 @@ pub mod lenient;
 pub mod migrate;
 pub mod model;
 pub mod money;
+pub mod nodes;
 mod process;
 pub mod tally;
 pub mod telemetry;

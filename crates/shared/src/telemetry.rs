@@ -75,3 +75,33 @@ pub fn render_metrics() -> String {
     text.push_str(&process::render());
     text
 }
+
+/// The sum of a metric over those of its labels that are wanted, of what [`render_metrics`] gave; 0 where it is not.
+/// Fractions are left out.
+pub fn sum(metrics: &str, name: &str, wanted: impl Fn(&str) -> bool) -> i64 {
+    let value = |line: &str| {
+        let rest = line.strip_prefix(name)?;
+        let (labels, value) = match rest.strip_prefix('{') {
+            Some(rest) => rest.rsplit_once("} ")?,
+            None => ("", rest.strip_prefix(' ')?),
+        };
+        let whole = value.split_once('.').map_or(value, |(whole, _)| whole);
+        if wanted(labels) { whole.trim().parse::<i64>().ok() } else { None }
+    };
+    metrics.lines().filter_map(value).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_metric_is_summed_over_the_labels_that_are_wanted() {
+        let metrics =
+            "# TYPE a counter\na{status=\"200\",route=\"/{id}\"} 3\na{status=\"503\"} 4\nab 5\nb 6.0\n";
+        assert_eq!(sum(metrics, "a", |_| true), 7);
+        assert_eq!(sum(metrics, "a", |labels| labels.contains("status=\"5")), 4);
+        assert_eq!(sum(metrics, "b", |_| true), 6);
+        assert_eq!(sum(metrics, "c", |_| true), 0);
+    }
+}

@@ -8,7 +8,8 @@ use std::{
 };
 
 use anyhow::Context as _;
-use shared::{clock::Clock, config::Config, migrate};
+use shared::{clock::Clock, config::Config, migrate, nodes};
+use tokio::{sync::Notify, task::JoinHandle};
 
 use crate::{
     banner::{self, Opening, say},
@@ -94,6 +95,8 @@ struct Started {
     database: Database,
     api: Option<api::Server>,
     chat: Option<realtime::Server>,
+    /// Tells the others that this process is there.
+    sign: Sign,
     banner: String,
     /// Until the very end: a stop is something to be watched.
     _watching: Option<Watching>,
@@ -141,9 +144,10 @@ async fn start(config: &Arc<Config>, parts: Parts) -> anyhow::Result<Started> {
         }
         None => None,
     };
+    let sign = Sign::put_up(&database, app_name);
     let embedded = database.embedded.as_ref();
     let banner = banner::text(Opening { config, parts, embedded, services });
-    Ok(Started { database, api, chat, banner, _watching: watching })
+    Ok(Started { database, api, chat, sign, banner, _watching: watching })
 }
 
 impl Started {
@@ -160,7 +164,28 @@ impl Started {
             }
         };
         tokio::join!(api, chat);
+        self.sign.take_down().await;
         self.database.close().await;
+    }
+}
+
+/// What tells administrators that this process is there, and how it is doing.
+struct Sign {
+    quit: Arc<Notify>,
+    task: JoinHandle<()>,
+}
+
+impl Sign {
+    fn put_up(database: &Database, name: String) -> Self {
+        let quit = Arc::new(Notify::new());
+        let task = tokio::spawn(nodes::keep(database.db.clone(), Clock::default(), name, Arc::clone(&quit)));
+        Self { quit, task }
+    }
+
+    async fn take_down(self) {
+        // Remembered, where it is not waited for just now.
+        self.quit.notify_one();
+        _ = self.task.await;
     }
 }
 

@@ -500,6 +500,7 @@ impl World {
             | "GET /api/product/get-all-products"
             | "GET /api/event/get-all-events-shop"
             | "GET /api/admin/audit-log"
+            | "GET /api/admin/nodes"
             | "GET /api/stripe/stripeApiKey"
             | "GET /api/paypal/clientId"
             | "GET /ping"

@@ -5,6 +5,7 @@
 
 pub(crate) mod accounts;
 mod appoint;
+pub(crate) mod nodes;
 pub(crate) mod page;
 pub(crate) mod wire;
 
@@ -15,5 +16,6 @@ use crate::{audit_log, routes::Route};
 pub(crate) fn routes() -> Vec<Route> {
     let mut routes = audit_log::routes();
     routes.extend(accounts::routes());
+    routes.extend(nodes::routes());
     routes
 }

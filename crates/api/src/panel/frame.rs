@@ -10,7 +10,10 @@ use actix_web::{
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use tokio::time::Instant;
 
-use super::assets::{CHART, HTMX, HTMX_JSON, SCRIPT, STYLE};
+use super::{
+    assets::{CHART, HTMX, HTMX_JSON, SCRIPT, STYLE},
+    lists::{SECTIONS, word},
+};
 
 /// Scripts, styles and requests of our own only. Pictures may lie at the media host.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' https: data:; \
@@ -19,18 +22,6 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; c
 /// Nothing of an attribute is run, no style is added, nothing of a page is kept in the browser's storage.
 const HTMX_CONFIG: &str =
     r#"{"allowEval":false,"includeIndicatorStyles":false,"historyCacheSize":0,"selfRequestsOnly":true}"#;
-
-/// Sections of the navigation, with the pages below each.
-const NAVIGATION: [(&str, &[(&str, &str)]); 3] = [
-    ("", &[("/admin", "Overview")]),
-    ("Money", &[("/admin/withdrawals", "Withdrawals"), ("/admin/payments", "Payments")]),
-    (
-        "Operation",
-        &[
-            ("/admin/audit-log", "Audit log"),
-        ],
-    ),
-];
 
 /// When the making of a page began, for `Server-Timing`.
 pub(super) struct Begun(Instant);
@@ -49,17 +40,19 @@ pub(super) fn page(
     begun: &Begun,
     content: &Markup,
 ) -> HttpResponse {
+    let link = |path: &str, name: &str| {
+        html! { a href=(path) aria-current=[(path == here).then_some("page")] { (name) } }
+    };
     let body = html! {
         a.skip href="#main" { "To the content" }
         div.shell {
             header.side {
                 a.brand href="/admin" { "Souk" }
                 nav aria-label="Pages" {
-                    @for (section, pages) in NAVIGATION {
-                        @if !section.is_empty() { span.head { (section) } }
-                        @for (path, name) in pages {
-                            a href=(path) aria-current=[(*path == here).then_some("page")] { (name) }
-                        }
+                    (link("/admin", "Overview"))
+                    @for (section, names) in SECTIONS {
+                        span.head { (section) }
+                        @for name in names { (link(&format!("/admin/{name}"), &word(name))) }
                     }
                     form hx-get="/api/user/logout" hx-swap="none" data-then="/admin/sign-in" {
                         button { "Sign out" }

@@ -6,6 +6,7 @@
 //! draws the charts and asks before it acts. Nothing is loaded from elsewhere.
 
 mod assets;
+mod chart;
 mod frame;
 mod handlers;
 mod home;

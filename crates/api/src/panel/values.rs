@@ -29,8 +29,16 @@ pub(super) fn list<'v>(value: &'v Value, path: &str) -> &'v [Value] {
 
 /// An amount, as the API writes it, with both decimals and the thousands apart.
 pub(super) fn money(value: &Value, path: &str) -> String {
-    let text = text(value, path);
-    if text.is_empty() { String::new() } else { decimals(&text) }
+    amount(at(value, path))
+}
+
+/// The same of the amount itself.
+pub(super) fn amount(value: &Value) -> String {
+    match value {
+        Value::Number(number) => decimals(&number.to_string()),
+        Value::String(text) => decimals(text),
+        _ => String::new(),
+    }
 }
 
 fn decimals(text: &str) -> String {

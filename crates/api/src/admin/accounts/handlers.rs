@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// `GET /api/admin/users`: shoppers and administrators.
-pub(super) async fn users(_: Admin, query: Query, state: State) -> Result<HttpResponse> {
+pub(crate) async fn users(_: Admin, query: Query, state: State) -> Result<HttpResponse> {
     let filter = UserFilter {
         q: page::search(&query)?,
         blocked: page::flag(&query, "blocked")?,
@@ -63,7 +63,7 @@ async fn user_decided(
 }
 
 /// `GET /api/admin/shops`
-pub(super) async fn shops(_: Admin, query: Query, state: State) -> Result<HttpResponse> {
+pub(crate) async fn shops(_: Admin, query: Query, state: State) -> Result<HttpResponse> {
     let filter =
         ShopFilter { q: page::search(&query)?, state: page::choice(&query, "state", &ShopState::ALL)? };
     let wanted = Wanted::read(&query, &SHOP_ORDERS, filter)?;

@@ -3,7 +3,7 @@
 //! Who is blocked has no session any more, over HTTP and in the chat, and gets none. Of a blocked shop nothing is
 //! shown or sold; what was ordered of it before goes on.
 
-mod handlers;
+pub(crate) mod handlers;
 mod rules;
 pub(crate) mod store;
 mod wire;

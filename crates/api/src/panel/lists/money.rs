@@ -1,64 +1,22 @@
-//! The lists there are: which endpoint each shows, and how.
+//! What waits for a decision about money.
 
 use maud::html;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{
-    source::source,
-    table::{Action, Column, Filter, List, Part},
-    values::{at, badge, list, moment, money, over, short, text},
+use super::{amount, both, choices, id, plain, when};
+use crate::{
+    panel::{
+        source::source,
+        table::{Action, Column, Filter, List, Part},
+        values::{at, badge, list, money, over, short, text},
+    },
+    payments, withdrawals,
 };
-use crate::{audit_log, payments, withdrawals};
-
-/// The list at `/admin/{name}`.
-pub(super) fn named(name: &str) -> Option<List> {
-    Some(match name {
-        "withdrawals" => withdrawals(),
-        "payments" => payments(),
-        "audit-log" => audit_log(),
-        _ => return None,
-    })
-}
-
-/// A fact as it is.
-fn plain(title: &'static str, path: &'static str) -> Column {
-    Column::new(title, move |row| html! { (text(row, path)) })
-}
-
-/// A main fact over a lesser one.
-fn both(title: &'static str, main: &'static str, sub: &'static str) -> Column {
-    Column::new(title, move |row| over(&text(row, main), &text(row, sub)))
-}
-
-fn amount(title: &'static str, path: &'static str) -> Column {
-    Column::number(title, move |row| html! { (money(row, path)) })
-}
-
-fn when(title: &'static str, path: &'static str) -> Column {
-    Column::new(title, move |row| moment(row, path))
-}
-
-fn state(title: &'static str, path: &'static str) -> Column {
-    Column::new(title, move |row| badge(&text(row, path)))
-}
-
-fn id(path: &'static str) -> Column {
-    Column::new("Id", move |row| short(&text(row, path)))
-}
-
-/// What can be chosen: as the API calls it, and as people do.
-fn choices(known: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
-    known.iter().map(|(value, word)| (*value, (*word).to_owned())).collect()
-}
 
 /// What is asked for with a decision about a payment.
 const NOTE: &[(&str, &str, bool)] = &[("note", "Note for the books", false)];
 
-fn no_actions(_: &Value) -> Vec<Action> {
-    Vec::new()
-}
-
-fn withdrawals() -> List {
+pub(super) fn withdrawals() -> List {
     List {
         path: "/admin/withdrawals",
         title: "Withdrawals",
@@ -119,7 +77,7 @@ fn withdrawals() -> List {
     }
 }
 
-fn payments() -> List {
+pub(super) fn payments() -> List {
     List {
         path: "/admin/payments",
         title: "Payments that need somebody",
@@ -192,34 +150,5 @@ fn payments() -> List {
                 none: "Every PayPal payment is confirmed.",
             },
         ],
-    }
-}
-
-fn actions() -> Vec<(&'static str, String)> {
-    let known = audit_log::Action::ALL.map(audit_log::Action::name);
-    std::iter::once(("", "All".to_owned())).chain(known.map(|name| (name, name.replace('_', " ")))).collect()
-}
-
-fn audit_log() -> List {
-    List {
-        path: "/admin/audit-log",
-        title: "Audit log",
-        about: "Who did what to accounts and money, and what was refused.",
-        source: source(audit_log::handlers::list),
-        filters: vec![Filter::Exact("action", "Action"), Filter::Exact("account", "Id of an account")],
-        parts: vec![Part {
-            title: "",
-            rows: "entries",
-            columns: vec![
-                when("When", "at"),
-                Column::new("What", |row| html! { (text(row, "action").replace('_', " ")) }),
-                state("Outcome", "outcome"),
-                Column::new("Who", |row| over(&text(row, "actor.kind"), &text(row, "actor.id"))),
-                Column::new("About", |row| over(&text(row, "about.kind"), &text(row, "about.id"))),
-                Column::new("Note", |row| over(&text(row, "note"), &text(row, "address"))),
-            ],
-            actions: no_actions,
-            none: "Nothing has been written down.",
-        }],
     }
 }
