@@ -38,6 +38,16 @@ impl Furnished {
             "zipCode": "54000", "addressType": "Default" });
         let ann_after = ann.put("/api/user/userAddressUpadte").json(&home).await.expect(200);
         let withdrawal = withdrawal(&app, &bob).await;
+        // Delivered orders: with a dispute that ann has opened, with one of bob's, and with none.
+        let mut delivered = Vec::new();
+        for count in [3, 4, 5] {
+            let order = ann.order(&[(&lamp, count)]).await.remove(0);
+            bob.set_status(order["_id"].as_str().unwrap(), "Delivered").await;
+            delivered.push(order);
+        }
+        let dispute = |n: usize, amount: i64| json!({ "orderId": delivered[n]["_id"], "reason": "damaged", "message": "The shade is cracked.", "amount": amount });
+        let of_ann = ann.post("/api/dispute").json(&dispute(0, 20)).await.expect(201)["dispute"].clone();
+        let of_bob = bob.post("/api/dispute").json(&dispute(1, 10)).await.expect(201)["dispute"].clone();
         // A checkout that its buyer says to have paid, for an administrator to verify.
         let mut claim = in_cash(&[(&lamp, 1)]);
         claim["paymentInfo"] = json!({ "type": "Paypal", "id": "QYR5Z8XDVJNXQ", "status": "succeeded" });
@@ -63,6 +73,10 @@ impl Furnished {
             ("6744a0b1c2d3e4f5a6b7c80c", text(&claimed["orders"][0]["checkoutId"])),
             ("6744a0b1c2d3e4f5a6b7c8b1", mal.id.hex()),
             ("6744a0b1c2d3e4f5a6b7c8b2", less.id.hex()),
+            ("6744a0b1c2d3e4f5a6b7c8d1", id(&of_ann)),
+            ("6744a0b1c2d3e4f5a6b7c8d2", id(&of_bob)),
+            ("6744a0b1c2d3e4f5a6b7c8d3", id(&delivered[2])),
+            ("6744a0b1c2d3e4f5a6b7c8d4", id(&delivered[0])),
             ("pi_3Q", text(&paid["id"])),
         ];
         Self { app, ann, bob, root, ids }

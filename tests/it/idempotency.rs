@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use bson::{Document, doc};
-use futures_util::future::join_all;
+use futures_util::{TryStreamExt as _, future::join_all};
 use serde_json::{Value, json};
 use shared::{
     clock::{Timestamp, iso, plus},
-    model::{RememberedAnswer, Shop},
+    model::{Case, RememberedAnswer, Shop},
 };
 use tests::{
     Answer, Browser, Buyer, CLIENT, Form, Seller, TestApp,
@@ -33,6 +33,9 @@ struct Side {
     seller: Seller,
     product: Value,
     conversation: Value,
+    /// Orders that can be disputed, and a dispute about another.
+    delivered: Vec<Value>,
+    dispute: String,
 }
 
 /// One POST that creates something.
@@ -177,8 +180,41 @@ const MESSAGE: Creation = Creation {
     },
     anew: 201,
 };
-const ALL: [Creation; 11] =
-    [ORDER, WITHDRAWAL, COUPON, USER, SHOP, PRODUCT, EVENT, PAYMENT, PAYPAL, CONVERSATION, MESSAGE];
+const DISPUTE: Creation = Creation {
+    path: "/api/dispute",
+    status: 201,
+    collection: "cases",
+    who: Who::Buyer,
+    body: |_, side, n| {
+        let order = &side.delivered[usize::try_from(n).unwrap()];
+        Body::Json(json!({ "orderId": order["_id"], "reason": "damaged", "message": "Cracked." }))
+    },
+    // There is one about the order.
+    anew: 409,
+};
+const DISPUTE_MESSAGE: Creation = Creation {
+    path: "/api/dispute/{id}/message",
+    status: 201,
+    collection: "cases",
+    who: Who::Seller,
+    body: |_, _, n| Body::Form(Form::new().picture("images").text("message", format!("hello {n}"))),
+    anew: 201,
+};
+const ALL: [Creation; 13] = [
+    ORDER,
+    WITHDRAWAL,
+    COUPON,
+    USER,
+    SHOP,
+    PRODUCT,
+    EVENT,
+    PAYMENT,
+    PAYPAL,
+    CONVERSATION,
+    MESSAGE,
+    DISPUTE,
+    DISPUTE_MESSAGE,
+];
 
 impl World {
     async fn new() -> Self {
@@ -200,7 +236,7 @@ impl World {
         key: Option<&str>,
     ) -> tests::browser::Call {
         let (base, side) = ([&self.app.base, &self.there.base][node % 2], &self.sides[side]);
-        let mut call = Browser::new(base).post(what.path);
+        let mut call = Browser::new(base).post(&what.path.replace("{id}", &side.dispute));
         call = match what.who {
             Who::Buyer => call.bearer(&side.buyer.token),
             Who::Seller => call.bearer(&side.seller.token),
@@ -217,6 +253,12 @@ impl World {
 
     /// How many there are of what is created.
     async fn count(&self, what: &Creation) -> u64 {
+        if what.path == DISPUTE_MESSAGE.path {
+            // They are part of the disputes.
+            let cases = self.app.db.of::<Case>().find(doc! {}).await.unwrap();
+            let cases: Vec<Case> = cases.try_collect().await.unwrap();
+            return cases.iter().map(|case| u64::try_from(case.messages.len()).unwrap()).sum();
+        }
         self.app.db.raw::<Document>(what.collection).count_documents(doc! {}).await.unwrap()
     }
 
@@ -230,7 +272,8 @@ impl World {
 impl Side {
     async fn new(app: &TestApp, buyer: &str, seller: &str) -> Self {
         let (buyer, seller) = (app.buyer(buyer).await, app.seller(seller).await);
-        let product = seller.product("cup", "10", 50).await;
+        // Fifty are left once the orders below have taken theirs.
+        let product = seller.product("cup", "10", 65).await;
         let wanted = json!({ "userId": buyer.id.hex(), "sellerId": seller.id.hex() });
         let opened = buyer.post(CONVERSATION.path).json(&wanted).await.expect(201);
         let rich = doc! {
@@ -239,7 +282,16 @@ impl Side {
         };
         app.db.of::<Shop>().update_one(doc! { "_id": seller.id }, rich).await.unwrap();
         shared::migrate::run(&app.db, &app.clock).await.unwrap();
-        Self { buyer, seller, product, conversation: opened["conversation"].clone() }
+        let mut delivered = Vec::new();
+        for count in 1..=5 {
+            let order = buyer.order(&[(&product, count)]).await.remove(0);
+            seller.set_status(order["_id"].as_str().unwrap(), "Delivered").await;
+            delivered.push(order);
+        }
+        let open = json!({ "orderId": delivered.remove(4)["_id"], "reason": "other", "message": "Hm." });
+        let dispute = buyer.post(DISPUTE.path).json(&open).await.expect(201)["dispute"]["_id"].clone();
+        let (conversation, dispute) = (opened["conversation"].clone(), dispute.as_str().unwrap().to_owned());
+        Self { buyer, seller, product, conversation, delivered, dispute }
     }
 }
 
@@ -326,7 +378,8 @@ async fn many_at_once_on_two_nodes_create_one_and_get_one_answer() {
     // Nothing is left of those that came second.
     super::mail::nothing_is_due(&world.app).await;
     let stored = ["products", "messages"].map(|folder| world.pictures(folder));
-    assert_eq!(stored, pictures_before.map(|count| count + 1));
+    // One of a product; one of a chat message, and one of a message in a dispute.
+    assert_eq!(stored, [pictures_before[0] + 1, pictures_before[1] + 2]);
     assert_eq!((world.pictures("events"), world.pictures("avatar")), (1, 2));
     for name in ["ann the 1", "bob the 1"] {
         assert_eq!(world.app.mails().count_to(&email(name)), 1);

@@ -8,6 +8,7 @@ mod backup;
 mod balance;
 mod books;
 mod browse;
+mod cases;
 mod catalogue_memory;
 mod chat;
 mod claims;

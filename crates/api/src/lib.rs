@@ -34,6 +34,7 @@ pub mod routes;
 mod accounts;
 mod admin;
 mod audit_log;
+mod cases;
 mod catalogue;
 mod conversations;
 mod coupons;

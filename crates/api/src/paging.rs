@@ -36,6 +36,13 @@ impl Page {
     }
 }
 
+impl Page {
+    /// The same of a list that is never answered as a whole.
+    pub(crate) fn always(query: &Query) -> Result<Self> {
+        Ok(Self { limit: query.limit()?, after: query.cursor(Cursor::parse)? })
+    }
+}
+
 /// A place in a list: right after the document with this time and id.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Cursor {

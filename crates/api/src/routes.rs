@@ -10,7 +10,7 @@ use actix_web::{
 };
 
 use crate::{
-    admin, conversations, coupons,
+    admin, cases, conversations, coupons,
     error::{Error, Refusal, Result},
     events,
     identity::contain,
@@ -101,6 +101,8 @@ fn all() -> Vec<(&'static str, Vec<Route>)> {
         ("/api/conversation", conversations::routes()),
         ("/api/messages", messages::routes()),
         ("/api/withDraw", withdrawals::routes()),
+        ("/api/dispute", cases::routes()),
+        ("/api/admin", cases::admin_routes()),
         ("/api/admin", admin::routes()),
     ]
 }

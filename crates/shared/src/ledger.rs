@@ -8,7 +8,7 @@ use crate::{
     clock::Timestamp,
     db::Db,
     id::Id,
-    model::{LedgerEntry, LedgerLine, Order, PaymentInfo, Shop, Transaction},
+    model::{Case, LedgerEntry, LedgerLine, Order, PaymentInfo, Shop, Transaction},
     money::Money,
 };
 
@@ -21,6 +21,9 @@ pub const LEGACY: &str = "platform:legacy";
 
 /// What the shops had of disputed payments, until it is decided whose it is.
 pub const DISPUTES: &str = "disputes";
+
+/// What the shops had of orders about which they and their buyers have a dispute, until that has ended.
+pub const CASES: &str = "cases";
 
 /// A shop lists no more movements than this; the ledger has them all.
 const LISTED_MOVEMENTS: i32 = 200;
@@ -46,6 +49,11 @@ pub fn source(payment: Option<&PaymentInfo>) -> &'static str {
 /// `:lost`, and `:lost:2` and so on if it is decided otherwise later.
 pub fn dispute_key(order: Id<Order>, dispute: &str) -> String {
     format!("dispute:{order}:{dispute}")
+}
+
+/// The key of the entry that puts an order's credit on hold for a case; the one that ends it follows with `:ended`.
+pub fn case_key(order: Id<Order>, case: Id<Case>) -> String {
+    format!("case:{order}:{case}")
 }
 
 /// One line.

@@ -127,6 +127,16 @@ impl World {
         order
     }
 
+    /// A dispute that one of a party's two has opened, about an order.
+    async fn dispute(&self, party: &Party, by_shop: bool) -> (String, String) {
+        let (order, _) = self.delivered(party).await;
+        let browser = if by_shop { &party.seller.browser } else { &party.buyer.browser };
+        let token = if by_shop { &party.seller.token } else { &party.buyer.token };
+        let open = json!({ "orderId": order, "reason": "damaged", "message": "Cracked.", "amount": 5 });
+        let opened = browser.post("/api/dispute").bearer(token).json(&open).await.expect(201);
+        (text(&opened["dispute"]["_id"]), order)
+    }
+
     /// A conversation of a party's in which each has said something.
     async fn talk(&self, party: &Party) -> String {
         let conversation = party.buyer.talk_to(&party.seller).await;
@@ -398,6 +408,38 @@ impl World {
             "PUT /api/order/order-refund-refused/{id}" => {
                 let order = self.refunding(party).await;
                 Case::new(at(&order), Body::Nothing).about(&order)
+            }
+            "POST /api/dispute" => {
+                let (order, _) = self.delivered(party).await;
+                let open =
+                    json!({ "orderId": order, "reason": "damaged", "message": "Cracked.", "amount": 5 });
+                Case::json(template, open).about(&order)
+            }
+            "GET /api/dispute/user-disputes"
+            | "GET /api/dispute/shop-disputes"
+            | "GET /api/admin/disputes" => {
+                self.dispute(party, false).await;
+                plain()
+            }
+            "GET /api/dispute/{id}" | "GET /api/admin/dispute/{id}" => {
+                let (dispute, order) = self.dispute(party, as_shop).await;
+                Case::new(at(&dispute), Body::Nothing).about(&dispute).about(&order)
+            }
+            "POST /api/dispute/{id}/message" => {
+                let (dispute, order) = self.dispute(party, as_shop).await;
+                Case::json(at(&dispute), json!({ "message": "Look." })).about(&dispute).about(&order)
+            }
+            "PUT /api/dispute/{id}/accept" => {
+                let (dispute, order) = self.dispute(party, !as_shop).await;
+                Case::new(at(&dispute), Body::Nothing).about(&dispute).about(&order)
+            }
+            "PUT /api/dispute/{id}/withdraw" => {
+                let (dispute, order) = self.dispute(party, as_shop).await;
+                Case::new(at(&dispute), Body::Nothing).about(&dispute).about(&order)
+            }
+            "PUT /api/dispute/{id}/decide" => {
+                let (dispute, order) = self.dispute(party, as_shop).await;
+                Case::json(at(&dispute), json!({ "decision": "refund" })).about(&dispute).about(&order)
             }
             "POST /api/stripe/process" => Case::json(template, json!({ "amount": 1100 })),
             "POST /api/paypal/create-order" => {

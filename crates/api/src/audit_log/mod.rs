@@ -77,10 +77,13 @@ pub(crate) enum Action {
     RestoreListing,
     HideReview,
     RestoreReview,
+    OpenDispute,
+    SettleDispute,
+    DecideDispute,
 }
 
 impl Action {
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 22] = [
         Self::LogIn,
         Self::LogOutEverywhere,
         Self::ChangePassword,
@@ -100,6 +103,9 @@ impl Action {
         Self::RestoreListing,
         Self::HideReview,
         Self::RestoreReview,
+        Self::OpenDispute,
+        Self::SettleDispute,
+        Self::DecideDispute,
     ];
 
     pub(crate) const fn name(self) -> &'static str {
@@ -123,6 +129,9 @@ impl Action {
             Self::RestoreListing => "restore_listing",
             Self::HideReview => "hide_review",
             Self::RestoreReview => "restore_review",
+            Self::OpenDispute => "open_dispute",
+            Self::SettleDispute => "settle_dispute",
+            Self::DecideDispute => "decide_dispute",
         }
     }
 }

@@ -4,12 +4,14 @@
 //! that in one place, where everything is escaped: no letter writes HTML.
 
 mod accounts;
+mod cases;
 mod orders;
 mod payments;
 mod samples;
 mod shops;
 
 pub(crate) use accounts::{activation, new_password};
+pub(crate) use cases::{case_closed, case_message, case_opened};
 pub(crate) use orders::{
     Cancelled, Role, cancelled, expired, moved, placed, refund_asked, refund_decided, sold,
 };

@@ -3,8 +3,9 @@
 use shared::{
     id::Id,
     model::{
-        CancelledBy, CartLine, Dispute, DisputeShare, DisputeState, Listing, Order, OrderUser, Payment,
-        PaymentInfo, Refund, RefundItem, RefundState, Status, Withdrawal, WithdrawalSeller,
+        CancelledBy, CartLine, Case, CaseMessage, CaseReason, CaseSide, CaseState, Dispute, DisputeShare,
+        DisputeState, Listing, Order, OrderUser, Payment, PaymentInfo, Refund, RefundItem, RefundState,
+        Status, Withdrawal, WithdrawalSeller,
     },
     money::Money,
 };
@@ -52,6 +53,12 @@ pub fn samples() -> Vec<(&'static str, Letter)> {
         ("bank-dispute-lost", super::dispute_closed(&lost, &share)),
         ("bank-dispute-won", super::dispute_closed(&won, &share)),
         ("payment-unused", super::unused(&payment())),
+        ("dispute-opened", super::case_opened(&case(CaseState::Open), CaseSide::Seller, "USD")),
+        ("dispute-message", super::case_message(&case(CaseState::Open), &said(), "USD")),
+        ("dispute-refunded", super::case_closed(&case(CaseState::Refunded), CaseSide::Buyer, "USD")),
+        ("dispute-released", super::case_closed(&case(CaseState::Released), CaseSide::Seller, "USD")),
+        ("dispute-accepted", super::case_closed(&case(CaseState::Accepted), CaseSide::Buyer, "USD")),
+        ("dispute-withdrawn", super::case_closed(&case(CaseState::Withdrawn), CaseSide::Seller, "USD")),
     ]
 }
 
@@ -99,6 +106,40 @@ fn withdrawal() -> Withdrawal {
         seller: WithdrawalSeller { id: id(5), name: "Bob's Bowls".to_owned(), method: None },
         amount: Money::from_minor(15_000),
         ..Withdrawal::default()
+    }
+}
+
+fn said() -> CaseMessage {
+    CaseMessage {
+        id: id(8),
+        from: CaseSide::Buyer,
+        text: "The parcel never came, and the carrier says that it was lost.".to_owned(),
+        images: Vec::new(),
+        at: id::<Order>(1).made_at(),
+    }
+}
+
+fn case(state: CaseState) -> Case {
+    let at = id::<Order>(1).made_at();
+    let back = matches!(state, CaseState::Refunded | CaseState::Accepted);
+    Case {
+        id: id(9),
+        order: id(1),
+        buyer: id(4),
+        shop: id(5),
+        opened_by: CaseSide::Buyer,
+        reason: CaseReason::NotReceived,
+        wanted: 6_710,
+        state,
+        held: Some(6_039),
+        returned: if back { 6_710 } else { 0 },
+        messages: vec![said()],
+        created_at: at,
+        updated_at: at,
+        closed_at: None,
+        decided_by: None,
+        note: Some("The carrier confirms that it was lost.".to_owned())
+            .filter(|_| state == CaseState::Refunded),
     }
 }
 

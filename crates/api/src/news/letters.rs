@@ -7,7 +7,7 @@ use shared::{
     config::Config,
     db::Db,
     id::Id,
-    model::{CancelledBy, News, Order, OutboxJob, PaymentInfo, Refund, Stored, Withdrawal},
+    model::{CancelledBy, Case, CaseSide, News, Order, OutboxJob, PaymentInfo, Refund, Stored, Withdrawal},
     money::Money,
 };
 
@@ -83,6 +83,27 @@ pub(super) async fn of(
                 post.to(listing.shop_id, letters::low_stock(&listing, left, frontend)).await?;
             }
         }
+        News::CaseOpened { case } => {
+            if let Some(case) = post.find::<Case>(*case).await? {
+                post.to_both(&case, |to| letters::case_opened(&case, to, currency)).await?;
+            }
+        }
+        News::CaseMessage { case, message } => {
+            let found = post.find::<Case>(*case).await?;
+            let said = found.as_ref().and_then(|case| case.messages.iter().find(|said| said.id == *message));
+            if let (Some(case), Some(said)) = (&found, said) {
+                let letter = letters::case_message(case, said, currency);
+                match said.from {
+                    CaseSide::Buyer => post.to(case.shop, letter).await?,
+                    CaseSide::Seller => post.to(case.buyer, letter).await?,
+                }
+            }
+        }
+        News::CaseClosed { case } => {
+            if let Some(case) = post.find::<Case>(*case).await? {
+                post.to_both(&case, |to| letters::case_closed(&case, to, currency)).await?;
+            }
+        }
         News::Unknown => anyhow::bail!("this version does not know what has happened"),
     }
     Ok(post.jobs)
@@ -129,6 +150,15 @@ impl Post<'_> {
             Some(buyer) => self.to(buyer.id, letter).await,
             None => Ok(()),
         }
+    }
+
+    async fn to_both(
+        &mut self,
+        case: &Case,
+        letter: impl Fn(CaseSide) -> Letter,
+    ) -> mongodb::error::Result<()> {
+        self.to(case.buyer, letter(CaseSide::Buyer)).await?;
+        self.to(case.shop, letter(CaseSide::Seller)).await
     }
 
     async fn about_cancelled(

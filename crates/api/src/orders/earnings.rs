@@ -79,6 +79,40 @@ pub(super) async fn credit(
     ledger::credit(db, session, shop, value - fee, "Credited", now).await
 }
 
+/// Takes back what was granted before the shop was credited, each refund as it would have been booked when it was
+/// granted: knowing of those before it.
+pub(super) async fn take_back_granted(
+    db: &Db,
+    session: &mut ClientSession,
+    order: &Order,
+    rates: Rates,
+    now: Timestamp,
+) -> mongodb::error::Result<()> {
+    let mut then = Order { refunds: Vec::new(), ..order.clone() };
+    for refund in refunds::granted(order) {
+        take_back(db, session, &then, rates, refund.amount, now).await?;
+        then.refunds.push(refund.clone());
+    }
+    Ok(())
+}
+
+/// What the shop still has of an order that it was credited with: less the fee, and less what went back.
+pub(crate) fn kept(order: &Order, rates: Rates) -> Money {
+    let (value, returned) = (value(order, rates), refunds::returned(order));
+    let left = value - returned;
+    left - refunds::fee_back(fee(order, rates), value, returned, left)
+}
+
+/// Whether the shop was credited: an order that the old server credited has no entry of that.
+pub(crate) async fn is_credited(
+    db: &Db,
+    session: &mut ClientSession,
+    order: &Order,
+) -> mongodb::error::Result<bool> {
+    let is_legacy = is_legacy(order) && order.delivered_at.is_some();
+    Ok(is_legacy || ledger::entry(db, session, &credit_key(order.id)).await?.is_some())
+}
+
 /// `refund:<order>` for an order's first refund, `refund:<order>:2` for the second.
 pub(super) fn refund_key(why: &str, order: &Order) -> String {
     match refunds::granted(order).count() {

@@ -5,7 +5,7 @@
 //! comes back; all three are pure.
 //! [`cart`] reads what a browser sends, and says what it comes to before anything is paid;
 //! [`checkout`] takes a checkout from the request to its answer, [`commit`] writes those that wait in
-//! one transaction, and [`transition`] moves orders along, with the stock and the money that go with
+//! one transaction, [`settled`] gives money back after a dispute, and [`transition`] moves orders along, with the stock and the money that go with
 //! it. [`earnings`] books the money, and [`verified`] makes up for it where a payment proves true late.
 
 pub(crate) mod cart;
@@ -16,7 +16,8 @@ mod handlers;
 pub(crate) mod pricing;
 pub(crate) mod refunds;
 mod rules;
-mod store;
+pub(crate) mod settled;
+pub(crate) mod store;
 mod transition;
 pub(crate) mod verified;
 mod wire;

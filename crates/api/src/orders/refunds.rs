@@ -119,7 +119,8 @@ pub fn amount(order: &Order, value: Money, units: &[Units]) -> Money {
         let then = line.refunded + units.count;
         Some(share.first(then, line.count) - share.first(line.refunded, line.count))
     };
-    units.iter().filter_map(of).sum()
+    // What went back beside the units, after a dispute, is not given a second time.
+    units.iter().filter_map(of).sum::<Money>().min(value - returned(order))
 }
 
 /// What of an order's value is for each line. Old lines do not say; there it goes by the prices.

@@ -36,6 +36,13 @@ impl Wish {
     }
 }
 
+impl Wish {
+    /// Whether it is about what an open dispute is about.
+    pub const fn is_about_money_back(self) -> bool {
+        matches!(self, Self::Cancel | Self::AskRefund | Self::GrantRefund | Self::RefuseRefund)
+    }
+}
+
 /// What happens to the units of an order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StockMove {
@@ -158,6 +165,11 @@ pub fn is_decided(order: &Order, wish: Wish, number: i64) -> Result<bool, NotPen
         | (Some(RefundState::Refused), Wish::RefuseRefund) => Ok(true),
         (state, _) => Err(NotPending { number, state }),
     }
+}
+
+/// What happens to the units of an order that come back from the buyer.
+pub fn put_back(order: &Order) -> StockMove {
+    stock_move(order, Wish::GrantRefund, Status::RefundSuccess)
 }
 
 fn stock_move(order: &Order, wish: Wish, to: Status) -> StockMove {

@@ -14,7 +14,7 @@ use crate::paging::{self, Listed, Page};
 
 /// Whose orders a query may touch. It is part of every filter.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Owner {
+pub(crate) enum Owner {
     /// The shop that delivers.
     Shop(Id<Shop>),
     /// The buyer.
@@ -33,7 +33,7 @@ impl Owner {
         }
     }
 
-    pub(super) fn of_order(self, id: Id<Order>) -> Document {
+    pub(crate) fn of_order(self, id: Id<Order>) -> Document {
         let mut filter = self.filter();
         filter.insert("_id", id);
         filter
@@ -50,12 +50,12 @@ pub(super) async fn all_of(
 }
 
 /// One order, if it is the owner's.
-pub(super) async fn one_of(db: &Db, owner: Owner, id: Id<Order>) -> mongodb::error::Result<Option<Order>> {
+pub(crate) async fn one_of(db: &Db, owner: Owner, id: Id<Order>) -> mongodb::error::Result<Option<Order>> {
     db.of::<Order>().find_one(owner.of_order(id)).await
 }
 
 /// Whether there is such an order at all: decides between 403 and 404.
-pub(super) async fn exists(db: &Db, id: Id<Order>) -> mongodb::error::Result<bool> {
+pub(crate) async fn exists(db: &Db, id: Id<Order>) -> mongodb::error::Result<bool> {
     let orders = db.raw::<Document>(Order::COLLECTION);
     Ok(orders.find_one(doc! { "_id": id }).projection(doc! { "_id": 1 }).await?.is_some())
 }

@@ -24,6 +24,7 @@ use super::{
     wire,
 };
 use crate::{
+    cases,
     error::{Error, Result},
     news,
     outbox::Outbox,
@@ -143,8 +144,12 @@ async fn change_once(
     if step.to == Status::Cancelled {
         forget_repetitions(db, session, &order).await?;
     }
-    let going =
-        Going { order: &order, step: &step, change: &change, value: earnings::value(&order, change.rates) };
+    if order.open_case.is_some() && change.wish.is_about_money_back() {
+        return Err(wire::IN_DISPUTE.into());
+    }
+    let value = earnings::value(&order, change.rates);
+    let back = refunds::amount(&order, value, &step.back);
+    let going = Going { order: &order, step: &step, change: &change, value, back };
     let mut set = doc! { "status": step.to.text() };
     let stock_state = move_stock(db, session, &going).await?;
     set.insert("stockState", bson::serialize_to_bson(&stock_state).map_err(anyhow::Error::from)?);
@@ -196,19 +201,14 @@ fn happened(after: &Order, change: &Change) -> News {
 }
 
 /// An order on its way from one status to the next.
-struct Going<'g> {
-    order: &'g Order,
-    step: &'g Step,
-    change: &'g Change,
+pub(super) struct Going<'g> {
+    pub order: &'g Order,
+    pub step: &'g Step,
+    pub change: &'g Change,
     /// What the buyer pays for it.
-    value: Money,
-}
-
-impl Going<'_> {
+    pub value: Money,
     /// What the buyer gets back with this step.
-    fn back(&self) -> Money {
-        refunds::amount(self.order, self.value, &self.step.back)
-    }
+    pub back: Money,
 }
 
 /// A refund is in process already: asking for the same is harmless, for something else it is not.
@@ -220,7 +220,7 @@ fn same_refund(order: &Order, change: &Change) -> Result<()> {
 
 /// Writes down what is asked for, or what became of it.
 fn note_refund(going: &Going<'_>, set: &mut Document) -> Result<()> {
-    let Going { order, step, change, value } = *going;
+    let Going { order, step, change, value, .. } = *going;
     let mut refunds = order.refunds.clone();
     match change.wish {
         Wish::AskRefund => {
@@ -277,7 +277,11 @@ async fn forget_repetitions(
 }
 
 /// Moves the units of an order, those of the step where some come back, and says where they are then.
-async fn move_stock(db: &Db, session: &mut ClientSession, going: &Going<'_>) -> Result<StockState> {
+pub(super) async fn move_stock(
+    db: &Db,
+    session: &mut ClientSession,
+    going: &Going<'_>,
+) -> Result<StockState> {
     let Going { order, step, .. } = *going;
     let all = order.cart.iter().map(|line| (line, line.count));
     match step.stock {
@@ -381,7 +385,7 @@ async fn unreserved(
     Ok(())
 }
 
-async fn move_money(
+pub(super) async fn move_money(
     db: &Db,
     outbox: &Outbox,
     session: &mut ClientSession,
@@ -398,13 +402,17 @@ async fn move_money(
                     set.insert("paymentInfo.status", PaymentInfo::SUCCEEDED);
                     set.insert("paidAt", going.change.now);
                 }
-                earnings::credit(db, session, going.order, going.change.rates, going.change.now).await?;
-                disputes::follow_credit(db, session, going.order, going.change.now).await?;
+                let Going { order, change, .. } = *going;
+                earnings::credit(db, session, order, change.rates, change.now).await?;
+                // What went back while it was on its way.
+                earnings::take_back_granted(db, session, order, change.rates, change.now).await?;
+                disputes::follow_credit(db, session, order, change.now).await?;
+                cases::follow_credit(db, session, order, change.rates, change.now).await?;
             }
         },
         MoneyMove::Reverse => {
             let Going { order, change, .. } = *going;
-            earnings::take_back(db, session, order, change.rates, going.back(), change.now).await?;
+            earnings::take_back(db, session, order, change.rates, going.back, change.now).await?;
             return_payment(db, outbox, session, going, set).await?;
         }
         MoneyMove::Return => return_payment(db, outbox, session, going, set).await?,
@@ -429,7 +437,7 @@ async fn return_payment(
     let is_claim = payment_status(order) == Some(PaymentInfo::UNVERIFIED);
     let is_refund = change.wish == Wish::GrantRefund;
     let was_paid = paid.is_some();
-    let amount = going.back();
+    let amount = going.back;
     // A gateway refuses to return nothing.
     if let Some(payment) = paid.filter(|_| amount > Money::ZERO) {
         let why = if is_refund { "refund" } else { "cancelled" };
@@ -439,7 +447,7 @@ async fn return_payment(
     // Cash goes back by hand; the order says that it is owed no longer. A payer's claim stays one:
     // should money turn up after all, it must not look as if it had been returned.
     let owed_no_longer = was_paid || (is_refund && !is_claim);
-    if owed_no_longer && step.to != Status::Delivered {
+    if owed_no_longer && matches!(step.to, Status::RefundSuccess | Status::Cancelled) {
         set.insert("paymentInfo.status", PaymentInfo::REFUNDED);
     }
     Ok(())

@@ -388,6 +388,10 @@ pub(super) struct Message {
 
 pub(super) const ORDER_NOT_FOUND: Refusal =
     Refusal::not_found("order_not_found", "Order not found for this id");
+pub(super) const IN_DISPUTE: Refusal = Refusal::conflict(
+    "in_dispute",
+    "There is an open dispute about this order. Please end it first, or wait until an administrator has decided",
+);
 pub(super) const DISPUTED: Refusal =
     Refusal::conflict("payment_disputed", "The buyer's bank wants the payment of this order back");
 
@@ -445,7 +449,6 @@ pub(super) fn not_refundable(why: NotRefundable) -> Error {
     }
 }
 
-/// Subject and text of the mail about an order whose payment never arrived.
 /// The text of a status on the wire; exactly one of the known ones.
 pub(super) fn status(text: Option<&str>) -> Option<Status> {
     text.and_then(Status::parse)

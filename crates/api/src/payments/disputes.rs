@@ -23,6 +23,7 @@ use super::{
     store,
 };
 use crate::{
+    cases,
     error::Result,
     letters,
     orders::{
@@ -54,6 +55,12 @@ pub(super) async fn settle(
     }
     let mut lost = Vec::new();
     for order in &orders {
+        let takes_over = |dispute: &Dispute| {
+            dispute.state != DisputeState::Won && dispute.shares.iter().any(|share| share.order == order.id)
+        };
+        if disputes.iter().any(takes_over) {
+            cases::give_way(db, session, outbox, order, now).await?;
+        }
         for dispute in &disputes {
             book(db, session, order, dispute, now).await?;
         }

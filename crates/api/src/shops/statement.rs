@@ -19,7 +19,7 @@ pub(crate) enum Cause {
     Withdrawal,
     /// And that was refused.
     WithdrawalRejected,
-    /// A payer's bank wants money back, or has decided.
+    /// A buyer, or the bank of one, wants money back, or that was decided.
     Dispute,
     /// What the former server left behind.
     Opening,
@@ -35,7 +35,7 @@ impl Cause {
             "refund" => Self::Refund,
             "withdraw" => Self::Withdrawal,
             "withdraw-rejected" => Self::WithdrawalRejected,
-            "dispute" => Self::Dispute,
+            "dispute" | "case" => Self::Dispute,
             "opening" => Self::Opening,
             _ => Self::Other,
         }
@@ -103,7 +103,7 @@ pub(crate) struct Totals {
     pub(crate) fees: Money,
     /// What buyers got back.
     pub(crate) refunded: Money,
-    /// What is on hold or lost, since a payer's bank wanted it back.
+    /// What is on hold or lost, since a buyer, or the bank of one, wanted it back.
     pub(crate) disputed: Money,
     /// What was paid out or is on its way.
     pub(crate) withdrawn: Money,

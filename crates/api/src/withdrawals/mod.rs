@@ -4,7 +4,7 @@
 
 pub(crate) mod handlers;
 mod rules;
-mod store;
+pub(crate) mod store;
 mod wire;
 
 use crate::routes::{Route, get, post, put};

@@ -196,7 +196,7 @@ async fn decide_once(
 
 /// Whether a request is the administrator's own: the same browser is logged in to the shop, or the shop
 /// has the same e-mail address, by the same comparison that keeps addresses apart.
-async fn is_own(
+pub(crate) async fn is_own(
     db: &Db,
     session: &mut ClientSession,
     shop: Id<Shop>,

@@ -4,6 +4,7 @@
 //! Balances, reservations and sales are written in the same transaction as what they follow from, so
 //! a difference of one cent or one unit means a bug, or somebody who wrote past Souk.
 
+mod cases;
 mod disputes;
 mod orders;
 pub(crate) mod stock;
@@ -65,6 +66,7 @@ async fn count(db: &Db, session: &mut ClientSession) -> Result<Audit> {
     orders::agree(db, session, &mut audit).await?;
     orders::payments(db, session, &mut audit).await?;
     disputes::agree(db, session, &mut audit).await?;
+    cases::agree(db, session, &mut audit).await?;
     withdrawals::agree(db, session, &mut audit).await?;
     for kind in [Kind::Product, Kind::Event] {
         stock::agree(db, session, kind, &mut audit).await?;

@@ -166,8 +166,13 @@ impl Account {
         let cost: Option<Vec<Money>> =
             self.cart.iter().map(|line| Some(line.paid?.first(line.refunded, line.count))).collect();
         let cost = cost.map_or(returned.min(self.total), |lines| lines.into_iter().sum());
-        if returned != cost {
-            found.push(format!("owes {cost} for the units that came back, but {returned} went back"));
+        // Money that went back without units, after a dispute, is not given a second time with them.
+        let granted = self.refunds.iter().filter(|refund| refund.state == RefundState::Granted);
+        let alone: Money = granted.filter(|refund| refund.items.is_empty()).map(|refund| refund.amount).sum();
+        let due = (cost + alone).min(self.total);
+        let due = if alone == Money::ZERO { cost } else { due };
+        if returned != due {
+            found.push(format!("owes {due} for what came back, but {returned} went back"));
         }
     }
 

@@ -100,6 +100,16 @@ fn all() -> Vec<(&'static str, Vec<IndexModel>)> {
             ],
         ),
         (
+            "cases",
+            vec![
+                plain("cases_order", doc! { "order": 1 }),
+                plain("cases_buyer_latest", doc! { "buyer": 1, "createdAt": -1, "_id": -1 }),
+                plain("cases_shop_latest", doc! { "shop": 1, "createdAt": -1, "_id": -1 }),
+                plain("cases_latest", doc! { "state": 1, "createdAt": -1, "_id": -1 }),
+                plain("cases_all_latest", doc! { "createdAt": -1, "_id": -1 }),
+            ],
+        ),
+        (
             "couponcodes",
             vec![
                 unique("couponcodes_name", doc! { "name": 1 }, doc! { "name": { "$type": "string" } }),

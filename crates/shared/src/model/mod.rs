@@ -5,6 +5,7 @@
 
 mod account;
 mod audit_log;
+mod case;
 mod conversation;
 mod coupon;
 mod infrastructure;
@@ -20,6 +21,7 @@ pub use account::{
     Address, Picture, ROLE_ADMIN, ROLE_SELLER, ROLE_USER, Shop, Transaction, User, WithdrawMethod, is_admin,
 };
 pub use audit_log::{AuditEntry, Party};
+pub use case::{Case, CaseMessage, CaseReason, CaseSide, CaseState};
 pub use conversation::{Conversation, LastSeen, Message};
 pub use coupon::{Coupon, CouponSeller};
 pub use infrastructure::{

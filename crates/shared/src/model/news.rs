@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Kind, Listing, Order, Status, Withdrawal};
+use super::{Case, CaseMessage, Kind, Listing, Order, Status, Withdrawal};
 use crate::id::Id;
 
 /// Something has happened that people and other programs are told of.
@@ -78,6 +78,23 @@ pub enum News {
         /// Which.
         listing: Id<Listing>,
     },
+    /// A buyer or a shop has opened a dispute about an order.
+    CaseOpened {
+        /// Which dispute.
+        case: Id<Case>,
+    },
+    /// One of the two has said something in it.
+    CaseMessage {
+        /// Which dispute.
+        case: Id<Case>,
+        /// What was said.
+        message: Id<CaseMessage>,
+    },
+    /// It has ended, however.
+    CaseClosed {
+        /// Which dispute.
+        case: Id<Case>,
+    },
     /// Something of a later version, which that version will tell.
     #[serde(other)]
     Unknown,
@@ -97,6 +114,9 @@ impl News {
             Self::WithdrawalDecided { .. } => "withdrawalDecided",
             Self::StockLow { .. } => "stockLow",
             Self::SoldOut { .. } => "soldOut",
+            Self::CaseOpened { .. } => "caseOpened",
+            Self::CaseMessage { .. } => "caseMessage",
+            Self::CaseClosed { .. } => "caseClosed",
             Self::Unknown => "unknown",
         }
     }

@@ -196,6 +196,13 @@ pub struct Order {
     /// Every refund that was asked for, oldest first. The old server kept none.
     #[serde(deserialize_with = "lenient::list", skip_serializing_if = "Vec::is_empty")]
     pub refunds: Vec<Refund>,
+    /// The dispute between buyer and shop that is open about it, by its id.
+    #[serde(
+        rename = "openCase",
+        deserialize_with = "lenient::opt_text",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub open_case: Option<String>,
     /// Mongoose's version counter.
     #[serde(rename = "__v", deserialize_with = "lenient::int")]
     pub version: i64,
