@@ -274,6 +274,7 @@ fn every_operation_says_who_may_call_it_and_security_says_the_same() {
         ("user", vec![json!([user, bearer])]),
         ("seller", vec![json!([seller, bearer])]),
         ("admin", vec![json!([user, bearer])]),
+        ("admin-or-seller", vec![json!([user, seller, bearer])]),
         ("buyer-or-seller", vec![json!([user, seller, bearer])]),
         ("bare-user", vec![json!([nobody, user, bearer])]),
         ("bare-seller", vec![json!([nobody, seller, bearer])]),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use shared::{clock::plus, ledger, money::Money};
-use tests::{Buyer, Seller, TestApp, people::in_cash};
+use tests::{Buyer, Seller, StandIn, TestApp, people::in_cash};
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
 
@@ -12,6 +12,8 @@ pub struct Furnished {
     pub ann: Buyer,
     pub bob: Seller,
     pub root: Buyer,
+    /// Takes every webhook.
+    _receiver: StandIn,
     /// Ids as the examples write them, and whose they are here.
     ids: Vec<(&'static str, String)>,
 }
@@ -48,6 +50,9 @@ impl Furnished {
         let dispute = |n: usize, amount: i64| json!({ "orderId": delivered[n]["_id"], "reason": "damaged", "message": "The shade is cracked.", "amount": amount });
         let of_ann = ann.post("/api/dispute").json(&dispute(0, 20)).await.expect(201)["dispute"].clone();
         let of_bob = bob.post("/api/dispute").json(&dispute(1, 10)).await.expect(201)["dispute"].clone();
+        let receiver = StandIn::start(|_| (200, Value::Null)).await;
+        let hook = json!({ "url": receiver.base(), "events": ["stock.low", "stock.out"] });
+        let hook = bob.post("/api/webhooks").json(&hook).await.expect(201);
         // A checkout that its buyer says to have paid, for an administrator to verify.
         let mut claim = in_cash(&[(&lamp, 1)]);
         claim["paymentInfo"] = json!({ "type": "Paypal", "id": "QYR5Z8XDVJNXQ", "status": "succeeded" });
@@ -77,9 +82,10 @@ impl Furnished {
             ("6744a0b1c2d3e4f5a6b7c8d2", id(&of_bob)),
             ("6744a0b1c2d3e4f5a6b7c8d3", id(&delivered[2])),
             ("6744a0b1c2d3e4f5a6b7c8d4", id(&delivered[0])),
+            ("6744a0b1c2d3e4f5a6b7c830", id(&hook["webhook"])),
             ("pi_3Q", text(&paid["id"])),
         ];
-        Self { app, ann, bob, root, ids }
+        Self { app, ann, bob, root, _receiver: receiver, ids }
     }
 
     /// What a text from the examples means here.
@@ -96,7 +102,7 @@ impl Furnished {
     pub fn rightful(&self, access: &str) -> Option<&str> {
         match access {
             "user" | "bare-user" | "bare-any" | "buyer-or-seller" => Some(&self.ann.token),
-            "seller" | "bare-seller" => Some(&self.bob.token),
+            "seller" | "bare-seller" | "admin-or-seller" => Some(&self.bob.token),
             "admin" | "bare-admin" => Some(&self.root.token),
             "anonymous" | "gateway" => None,
             other => panic!("who is {other}?"),

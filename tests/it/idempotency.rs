@@ -200,7 +200,18 @@ const DISPUTE_MESSAGE: Creation = Creation {
     body: |_, _, n| Body::Form(Form::new().picture("images").text("message", format!("hello {n}"))),
     anew: 201,
 };
-const ALL: [Creation; 13] = [
+const WEBHOOK: Creation = Creation {
+    path: "/api/webhooks",
+    status: 201,
+    collection: "webhookendpoints",
+    who: Who::Seller,
+    body: |_, _, n| {
+        Body::Json(json!({ "url": format!("https://93.184.216.34/{n}"), "events": ["stock.low"] }))
+    },
+    anew: 201,
+};
+const ALL: [Creation; 14] = [
+    WEBHOOK,
     ORDER,
     WITHDRAWAL,
     COUPON,

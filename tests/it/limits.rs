@@ -30,6 +30,7 @@ const FEW: &[(&str, &str)] = &[
     ("RATE_LIMIT_UPLOAD", "3/1h"),
     ("RATE_LIMIT_MESSAGE", "3/1h"),
     ("RATE_LIMIT_WEBHOOK", "3/1h"),
+    ("RATE_LIMIT_HOOKS", "3/1h"),
 ];
 
 const COUPON: &str = "/api/coupan/coupan-verified/NONE";

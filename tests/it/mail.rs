@@ -6,7 +6,7 @@ use bson::doc;
 use shared::{
     clock::plus,
     id::Id,
-    model::{Outbox, OutboxJob},
+    model::{Outbox, OutboxJob, WebhookDelivery},
 };
 use tests::TestApp;
 
@@ -28,6 +28,16 @@ async fn until(app: &TestApp, what: &str, filter: bson::Document, wanted: u64) {
 /// Waits until everything has been carried out.
 pub async fn outbox_is_empty(app: &TestApp) {
     until(app, "the outbox does not become empty", doc! {}, 0).await;
+    webhooks_are_delivered(app).await;
+}
+
+/// Waits until nothing is on its way to any webhook.
+pub async fn webhooks_are_delivered(app: &TestApp) {
+    let (deliveries, begun) = (app.db.of::<WebhookDelivery>(), Instant::now());
+    while deliveries.count_documents(doc! { "state": "waiting" }).await.unwrap() > 0 {
+        assert!(begun.elapsed() < PATIENCE, "webhooks are not delivered");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// Waits until everything has been carried out but what is only due much later, such as the deletion of

@@ -15,6 +15,7 @@ KINDS = {
     "bare-any": "user",
     "buyer-or-seller": "user",
     "seller": "seller",
+    "admin-or-seller": "seller",
     "bare-seller": "seller",
     "admin": "admin",
     "bare-admin": "admin",

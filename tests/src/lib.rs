@@ -30,3 +30,4 @@ pub use browser::{Answer, Browser, Call, Form};
 pub use market::Market;
 pub use people::{Buyer, Seller};
 pub use sockets::{Chat, Socket};
+pub use stand_in::StandIn;

@@ -84,6 +84,11 @@ const ADMINS_ONLY: Refusal = Refusal::forbidden(
     "Only an administrator may do this. Please log in with an administrator's account",
 );
 
+const SHOPS_AND_ADMINS: Refusal = Refusal::forbidden(
+    "shops_and_admins_only",
+    "Only a shop or an administrator may do this. Please log in to your shop",
+);
+
 /// Who is calling, and what a call without a credential may do.
 #[derive(Clone, Debug, Default)]
 pub struct Caller {
@@ -253,6 +258,30 @@ impl FromRequest for Admin {
                 note_refusal(request, &caller);
                 Err(ADMINS_ONLY.into())
             }
+        })
+    }
+}
+
+/// A logged-in shop, for itself, or a logged-in administrator, for all of them; 401 without a session, 403 for a user's.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SellerOrAdmin {
+    /// The shop.
+    pub(crate) shop: Option<Id<Shop>>,
+    /// The administrator.
+    pub(crate) admin: Option<Id<User>>,
+}
+
+impl FromRequest for SellerOrAdmin {
+    type Error = Error;
+    type Future = std::future::Ready<Result<Self>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        let caller = request.extensions().get::<Caller>().cloned().unwrap_or_default();
+        let admin = caller.user.filter(|_| caller.admin);
+        std::future::ready(match (caller.shop, admin, caller.user) {
+            (None, None, None) => Err(Error::Unauthenticated),
+            (None, None, Some(_)) => Err(SHOPS_AND_ADMINS.into()),
+            (shop, admin, _) => Ok(Self { shop, admin }),
         })
     }
 }

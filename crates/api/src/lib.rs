@@ -38,6 +38,7 @@ mod cases;
 mod catalogue;
 mod conversations;
 mod coupons;
+mod docs;
 mod events;
 mod messages;
 mod news;
@@ -47,6 +48,7 @@ mod payments;
 mod products;
 mod shops;
 mod users;
+mod webhooks;
 mod withdrawals;
 
 pub use admin::appoint as appoint_administrator;

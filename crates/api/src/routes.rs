@@ -16,7 +16,7 @@ use crate::{
     identity::contain,
     limits::{self, Limit},
     measure::RouteName,
-    messages, operation, orders, payments, products, shops, users, withdrawals,
+    messages, operation, orders, payments, products, shops, users, webhooks, withdrawals,
 };
 
 /// One endpoint: method, URL tail, handler.
@@ -87,6 +87,7 @@ where
 fn all() -> Vec<(&'static str, Vec<Route>)> {
     vec![
         ("", operation::routes()),
+        ("/docs", crate::docs::routes()),
         ("/uploads", crate::media::routes()),
         ("/api/user", users::routes()),
         ("/api/shop", shops::routes()),
@@ -103,6 +104,7 @@ fn all() -> Vec<(&'static str, Vec<Route>)> {
         ("/api/withDraw", withdrawals::routes()),
         ("/api/dispute", cases::routes()),
         ("/api/admin", cases::admin_routes()),
+        ("/api/webhooks", webhooks::routes()),
         ("/api/admin", admin::routes()),
     ]
 }

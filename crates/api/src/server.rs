@@ -32,7 +32,7 @@ use crate::{
     line::{Line, Lines, serving},
     outbox, panel, payments, port, routes,
     state::App,
-    watch,
+    watch, webhooks,
 };
 
 /// A running API.
@@ -42,7 +42,7 @@ pub struct Server {
     handle: ServerHandle,
     task: JoinHandle<std::io::Result<()>>,
     app: Arc<App>,
-    workers: [JoinHandle<()>; 7],
+    workers: [JoinHandle<()>; 9],
     quit: CancellationToken,
 }
 
@@ -78,6 +78,8 @@ pub fn serve(app: App, listener: TcpListener) -> std::io::Result<Server> {
         tokio::spawn(gauges::keep(Arc::clone(&app), quit.clone())),
         tokio::spawn(payments::inbox::work(Arc::clone(&app), quit.clone())),
         tokio::spawn(payments::sandbox::work(Arc::clone(&app), address, quit.clone())),
+        tokio::spawn(webhooks::work(Arc::clone(&app), quit.clone())),
+        tokio::spawn(webhooks::measure(Arc::clone(&app), quit.clone())),
         tokio::spawn(watch::keep(Arc::clone(&app), quit.clone())),
     ];
     Ok(Server { listener, lines, handle, task, app, workers, quit })

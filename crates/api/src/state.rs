@@ -21,6 +21,7 @@ use crate::{
     orders::Checkouts,
     outbox::Outbox,
     payments::{Gateways, inbox::Inbox},
+    webhooks::Webhooks,
 };
 
 /// The state, as handlers ask for it.
@@ -52,6 +53,8 @@ pub struct App {
     pub gateways: Gateways,
     /// What gateways tell of their own accord.
     pub inbox: Inbox,
+    /// What integrators are told.
+    pub webhooks: Webhooks,
     /// What shops sell, ready to be shown.
     pub catalogue: Arc<Memory>,
     /// Lets checkouts take turns.
@@ -71,6 +74,7 @@ impl App {
         let media = crate::media::from_config(&config, &clock)?;
         let mailer: Arc<dyn Mailer> = crate::mail::from_config(&config, &clock)?;
         let gateways = Gateways::from_config(&config, &db, &clock)?;
+        let webhooks = Webhooks::new(&config)?;
         let outbox = Outbox::new(
             db.clone(),
             clock.clone(),
@@ -96,6 +100,7 @@ impl App {
             outbox,
             gateways,
             inbox: Inbox::default(),
+            webhooks,
             checkouts: Checkouts::new(tokio::runtime::Handle::try_current()?),
             tasks: TaskTracker::new(),
         })

@@ -95,6 +95,13 @@ fn settings(config: &Config) -> Vec<Finding> {
                 .to_owned(),
         ));
     }
+    if config.webhook_allow_private {
+        found.push(Doubt(
+            "WEBHOOK_ALLOW_PRIVATE=on sends webhooks to private addresses, whose answers shops can read: for a closed \
+             network only"
+                .to_owned(),
+        ));
+    }
     let frontend_is_known = config.spa_dir.is_some() || config.client_origins.contains(&config.frontend_url);
     if !frontend_is_known {
         found.push(Doubt(format!(

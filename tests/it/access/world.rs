@@ -14,7 +14,7 @@ use shared::{
     money::Money,
 };
 use tests::{
-    Browser, Buyer, Call, Form, Seller, TestApp,
+    Browser, Buyer, Call, Form, Seller, StandIn, TestApp,
     people::{PASSWORD, email, in_cash},
     stripe,
 };
@@ -23,6 +23,8 @@ use tests::{
 pub struct World {
     pub app: TestApp,
     people: AtomicU32,
+    /// Takes every webhook.
+    receiver: StandIn,
 }
 
 /// A shopper and a shop that belong together: they have dealt with each other.
@@ -86,7 +88,8 @@ fn text(value: &Value) -> String {
 impl World {
     pub async fn new(mode: &str) -> Self {
         let app = TestApp::with(&[("AUTH_MODE", mode), ("DUPLICATE_ORDER_WINDOW", "0")]).await;
-        Self { app, people: AtomicU32::new(0) }
+        let receiver = StandIn::start(|_| (200, Value::Null)).await;
+        Self { app, people: AtomicU32::new(0), receiver }
     }
 
     fn name(&self) -> String {
@@ -216,6 +219,19 @@ impl World {
         body["paymentInfo"] = json!({ "type": "Paypal", "id": "QYR5Z8XDVJNXQ", "status": "succeeded" });
         let placed = party.buyer.post("/api/order/create-order").json(&body).await.expect(201);
         text(&placed["orders"][0]["checkoutId"])
+    }
+
+    /// A webhook of a shop's, to which something was sent.
+    async fn webhook_of(&self, seller: &Seller) -> String {
+        let wanted = self.new_webhook();
+        let made = seller.post("/api/webhooks").json(&wanted).await.expect(201);
+        let id = text(&made["webhook"]["_id"]);
+        seller.put(&format!("/api/webhooks/{id}/test")).await.expect(200);
+        id
+    }
+
+    fn new_webhook(&self) -> Value {
+        json!({ "url": self.receiver.base(), "events": ["stock.out"] })
     }
 
     /// The token of the mail to somebody new who has asked for it.
@@ -514,6 +530,27 @@ impl World {
                 let id = text(&made["withdraw"]["_id"]);
                 Case::json(at(&id), json!({ "sellerId": shop })).about(&id)
             }
+            "POST /api/webhooks" => Case::json(template, self.new_webhook()),
+            "GET /api/webhooks" => {
+                self.webhook_of(seller).await;
+                plain()
+            }
+            "GET /api/webhooks/{id}"
+            | "DELETE /api/webhooks/{id}"
+            | "PUT /api/webhooks/{id}/rotate-secret"
+            | "PUT /api/webhooks/{id}/test"
+            | "GET /api/webhooks/{id}/deliveries" => {
+                let id = self.webhook_of(seller).await;
+                Case::new(at(&id), Body::Nothing).about(&id)
+            }
+            "PUT /api/webhooks/{id}" => {
+                let id = self.webhook_of(seller).await;
+                Case::json(at(&id), json!({ "paused": true })).about(&id)
+            }
+            "PUT /api/webhooks/{id}/replay" => {
+                let id = self.webhook_of(seller).await;
+                Case::json(at(&id), json!({ "since": "2026-01-01T00:00:00Z" })).about(&id)
+            }
             "GET /uploads/{path}" => {
                 let product = seller.product("cup", "10", 5).await;
                 let url = text(&product["images"][0]["url"]);
@@ -549,7 +586,9 @@ impl World {
             | "GET /healthz"
             | "GET /readyz"
             | "GET /metrics"
-            | "GET /openapi.yaml" => plain(),
+            | "GET /openapi.yaml"
+            | "GET /docs" => plain(),
+            "GET /docs/{file}" => Case::new(at("docs.js"), Body::Nothing),
             _ => return None,
         })
     }

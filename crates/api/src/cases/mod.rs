@@ -14,6 +14,9 @@ mod wire;
 
 pub(crate) use hold::{follow_credit, give_way};
 
+use serde_json::Value;
+use shared::{config::Config, model::Case};
+
 use crate::{
     limits::Limit,
     routes::{Route, get, post, put},
@@ -35,4 +38,9 @@ pub(crate) fn routes() -> Vec<Route> {
 /// What administrators see.
 pub(crate) fn admin_routes() -> Vec<Route> {
     vec![get("/disputes", handlers::all), get("/dispute/{id}", handlers::evidence)]
+}
+
+/// A dispute in the words of the API, as it is shown to the shop.
+pub(crate) fn as_its_shop_sees_it(config: &Config, case: Case) -> serde_json::Result<Value> {
+    serde_json::to_value(wire::CaseReply::of(config, case, false))
 }

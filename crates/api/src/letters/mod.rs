@@ -17,7 +17,7 @@ pub(crate) use orders::{
 };
 pub(crate) use payments::{dispute_closed, dispute_opened, unused};
 pub use samples::samples;
-pub(crate) use shops::{Fate, low_stock, withdrawal_asked, withdrawal_decided};
+pub(crate) use shops::{Fate, low_stock, webhook_disabled, withdrawal_asked, withdrawal_decided};
 
 use std::fmt::Write as _;
 

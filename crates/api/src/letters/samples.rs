@@ -49,6 +49,7 @@ pub fn samples() -> Vec<(&'static str, Letter)> {
         ),
         ("stock-low", super::low_stock(&listing, 3, FRONTEND)),
         ("sold-out", super::low_stock(&listing, 0, FRONTEND)),
+        ("webhook-disabled", super::webhook_disabled("https://shop.example/souk", "Orders more lamps")),
         ("bank-dispute-opened", super::dispute_opened(&dispute, &share)),
         ("bank-dispute-lost", super::dispute_closed(&lost, &share)),
         ("bank-dispute-won", super::dispute_closed(&won, &share)),

@@ -75,3 +75,15 @@ pub(crate) fn low_stock(listing: &Listing, left: i64, frontend: &str) -> Letter 
         ])
         .link("Fill it up", format!("{frontend}/dashboard"))
 }
+
+/// To whoever has a webhook to which nothing more is sent.
+pub(crate) fn webhook_disabled(url: &str, description: &str) -> Letter {
+    let description = Some(description).filter(|text| !text.is_empty()).map(str::to_owned);
+    Letter::about("Your webhook is switched off")
+        .say(
+            "Nothing that we have sent to your webhook in the last three days has arrived, so nothing more is sent to \
+             it.",
+        )
+        .facts([("Address", url.to_owned())].into_iter().chain(description.map(|text| ("Description", text))))
+        .say("Once it works again, please resume it. What was given up can be replayed then.")
+}

@@ -35,6 +35,8 @@ pub enum Limit {
     Message,
     /// Webhooks that nobody vouches for.
     Webhook,
+    /// Changes, tests and repetitions of webhooks that are sent.
+    Hooks,
 }
 
 /// For whom requests are counted.
@@ -64,6 +66,7 @@ impl Limit {
             Self::Upload => "upload",
             Self::Message => "message",
             Self::Webhook => "webhook",
+            Self::Hooks => "hooks",
         }
     }
 
@@ -83,14 +86,19 @@ impl Limit {
             Self::Upload => rates.upload,
             Self::Message => rates.message,
             Self::Webhook => rates.webhook,
+            Self::Hooks => rates.hooks,
         }
     }
 
     pub(super) const fn whom(self) -> Whom {
         match self {
-            Self::Password | Self::Coupon | Self::Checkout | Self::Payment | Self::Upload | Self::Message => {
-                Whom::Account
-            }
+            Self::Password
+            | Self::Coupon
+            | Self::Checkout
+            | Self::Payment
+            | Self::Upload
+            | Self::Message
+            | Self::Hooks => Whom::Account,
             Self::LogIn
             | Self::LogInAddress
             | Self::LogInAccount
@@ -114,9 +122,13 @@ impl Limit {
             | Self::Mail
             | Self::Password
             | Self::Coupon => true,
-            Self::SignUp | Self::Checkout | Self::Payment | Self::Upload | Self::Message | Self::Webhook => {
-                false
-            }
+            Self::SignUp
+            | Self::Checkout
+            | Self::Payment
+            | Self::Upload
+            | Self::Message
+            | Self::Webhook
+            | Self::Hooks => false,
         }
     }
 
@@ -135,6 +147,7 @@ impl Limit {
             Self::Payment => "Too many payments were begun",
             Self::Upload => "Too many forms with pictures were sent",
             Self::Message => "Too many messages",
+            Self::Hooks => "Too many changes, tests or repetitions of webhooks",
             Self::Webhook => "Too many webhooks that cannot be proven came from this address",
         }
     }

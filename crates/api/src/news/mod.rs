@@ -5,6 +5,7 @@
 //! whatever else follows from it are there, so that nothing is told twice and nothing is lost. What is read for that
 //! is read then, and costs nobody's checkout.
 
+mod hooks;
 mod letters;
 mod shelf;
 
@@ -52,6 +53,7 @@ pub(crate) async fn pass_on(
                 return anyhow::Ok(());
             }
             let follow = follow_ups(&db, &config, session, &news).await?;
+            hooks::tell_in(&db, &config, session, (id, &news), now).await?;
             let entries: Vec<Outbox> = follow.into_iter().map(|job| outbox::entry(job, now)).collect();
             if !entries.is_empty() {
                 jobs.insert_many(entries).session(session).await?;

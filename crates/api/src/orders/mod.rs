@@ -25,6 +25,9 @@ mod wire;
 pub(crate) use commit::Checkouts;
 pub(crate) use transition::{charge_back, expire_unpaid};
 
+use serde_json::Value;
+use shared::{config::Config, model::Order};
+
 use crate::{
     limits::Limit,
     routes::{Route, get, post, put},
@@ -42,4 +45,10 @@ pub(crate) fn routes() -> Vec<Route> {
         put("/order-refund-success/{id}", handlers::grant_refund),
         put("/order-refund-refused/{id}", handlers::refuse_refund),
     ]
+}
+
+/// An order in the words of the API, as it is shown to the shop that sells it.
+pub(crate) fn as_its_shop_sees_it(config: &Config, order: Order) -> serde_json::Result<Value> {
+    let shop = earnings::shop_of(&order);
+    serde_json::to_value(wire::OrderReply::seen_by(store::Owner::Shop(shop), config, order))
 }

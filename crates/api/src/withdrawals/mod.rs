@@ -7,6 +7,9 @@ mod rules;
 pub(crate) mod store;
 mod wire;
 
+use serde_json::Value;
+use shared::model::Withdrawal;
+
 use crate::routes::{Route, get, post, put};
 
 pub(crate) fn routes() -> Vec<Route> {
@@ -16,4 +19,9 @@ pub(crate) fn routes() -> Vec<Route> {
         get("/get-all-withdraw-request", handlers::all),
         put("/update-withdraw-request/{id}", handlers::decide),
     ]
+}
+
+/// A withdrawal in the words of the API, as it is shown to the shop that asked for it.
+pub(crate) fn as_its_shop_sees_it(withdrawal: Withdrawal) -> serde_json::Result<Value> {
+    serde_json::to_value(wire::WithdrawalReply::from(withdrawal))
 }

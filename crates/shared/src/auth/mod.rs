@@ -27,9 +27,14 @@ pub const MARKER: &str = "1";
 
 /// A fresh one-time token: 256 bits from the operating system, as hex.
 pub fn one_time_token() -> anyhow::Result<String> {
-    let mut bytes = [0u8; 32];
+    Ok(hex(&random_bytes::<32>()?))
+}
+
+/// So many bytes that nobody can guess.
+pub fn random_bytes<const N: usize>() -> anyhow::Result<[u8; N]> {
+    let mut bytes = [0u8; N];
     getrandom::fill(&mut bytes).map_err(|e| anyhow::anyhow!("no randomness from the system: {e}"))?;
-    Ok(hex(&bytes))
+    Ok(bytes)
 }
 
 /// The form in which a one-time token is stored: SHA-256, as hex.

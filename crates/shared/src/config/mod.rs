@@ -108,6 +108,8 @@ pub const NAMES: &[&str] = &[
     "RATE_LIMIT_UPLOAD",
     "RATE_LIMIT_MESSAGE",
     "RATE_LIMIT_WEBHOOK",
+    "RATE_LIMIT_HOOKS",
+    "WEBHOOK_ALLOW_PRIVATE",
     "AUDIT_LOG_TTL",
     "REALTIME_ADAPTER",
     "REDIS_URL",
@@ -426,6 +428,8 @@ pub struct Config {
     pub rate_limits: bool,
     /// See [`Rates`].
     pub rates: Rates,
+    /// Webhooks may be sent to private addresses: for tests and closed networks.
+    pub webhook_allow_private: bool,
     /// How long the audit log is kept.
     pub audit_log_ttl: Duration,
     /// See [`RealtimeAdapter`].

@@ -44,6 +44,8 @@ pub struct Rates {
     pub message: Rate,
     /// Webhooks whose sender could not be proven.
     pub webhook: Rate,
+    /// Changes, tests and repetitions of webhooks that Souk sends.
+    pub hooks: Rate,
 }
 
 impl Rates {
@@ -63,6 +65,7 @@ impl Rates {
             upload: rate(read, "RATE_LIMIT_UPLOAD", 60, 60),
             message: rate(read, "RATE_LIMIT_MESSAGE", 240, 60),
             webhook: rate(read, "RATE_LIMIT_WEBHOOK", 60, 60),
+            hooks: rate(read, "RATE_LIMIT_HOOKS", 60, 60),
         }
     }
 }

@@ -268,6 +268,7 @@ pub(super) fn assemble<F: Fn(&str) -> Option<String>>(read: &mut Reader<F>) -> C
         },
         rate_limits: read.switch("RATE_LIMITS", true),
         rates: Rates::read(read),
+        webhook_allow_private: read.switch("WEBHOOK_ALLOW_PRIVATE", false),
         audit_log_ttl: read.duration("AUDIT_LOG_TTL", 365 * 86_400),
         realtime_adapter: read
             .parsed(&["REALTIME_ADAPTER"], "local, mongodb or redis", |v| match v {

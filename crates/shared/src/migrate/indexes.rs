@@ -179,6 +179,22 @@ fn all() -> Vec<(&'static str, Vec<IndexModel>)> {
                 partial("webhookevents_due", doc! { "dueAt": 1 }, doc! { "applied": false }),
             ],
         ),
+        ("webhookendpoints", vec![plain("webhookendpoints_shop", doc! { "shop": 1, "_id": -1 })]),
+        (
+            "webhookdeliveries",
+            vec![
+                ttl("webhookdeliveries_ttl", "expiresAt"),
+                // One event goes to one endpoint once; and the list of an endpoint's.
+                unique("webhookdeliveries_event", doc! { "endpoint": 1, "event": 1 }, doc! {}),
+                plain("webhookdeliveries_latest", doc! { "endpoint": 1, "_id": -1 }),
+                // The endpoint is in it so that those whose turn it is not are passed over in the index.
+                partial(
+                    "webhookdeliveries_due",
+                    doc! { "dueAt": 1, "endpoint": 1 },
+                    doc! { "state": "waiting" },
+                ),
+            ],
+        ),
         ("disputes", vec![plain("disputes_order", doc! { "shares.order": 1 })]),
         ("pendingregistrations", vec![ttl("pendingregistrations_ttl", "expiresAt")]),
         ("idempotencykeys", vec![ttl("idempotencykeys_ttl", "expiresAt")]),

@@ -15,6 +15,7 @@ mod measure;
 mod news;
 mod order;
 mod payment;
+mod webhook;
 mod withdrawal;
 
 pub use account::{
@@ -38,6 +39,7 @@ pub use order::{
 pub use payment::{
     Attention, Dispute, DisputeShare, DisputeState, Payment, PaymentFact, Return, Settled, WebhookEvent,
 };
+pub use webhook::{DeliveryState, FormerSecret, WebhookDelivery, WebhookEndpoint, WebhookTry};
 pub use withdrawal::{Withdrawal, WithdrawalSeller};
 
 /// A type that is stored in one collection of its own.
