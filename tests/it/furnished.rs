@@ -1,7 +1,13 @@
 //! A market with one of everything, so that the examples in `openapi.yaml` speak of what is there.
 
 use serde_json::{Value, json};
-use shared::{clock::plus, ledger, money::Money};
+use shared::{
+    clock::plus,
+    id::Id,
+    ledger,
+    model::{Outbox, OutboxJob},
+    money::Money,
+};
 use tests::{Buyer, Seller, StandIn, TestApp, people::in_cash};
 
 const DAY: i64 = 24 * 60 * 60 * 1000;
@@ -62,6 +68,17 @@ impl Furnished {
         let paid = ann.post("/api/stripe/process").json(&json!({ "amount": 1000 })).await.expect(200);
         // Of whom an administrator takes things away in the examples, so that nobody misses them.
         let (mal, less) = (app.buyer("mal").await, app.seller("less").await);
+        let gold = less.product("Golden lamp", "49.90", 7).await;
+        let gold_week = {
+            let from = app.clock.now();
+            let day = |days| plus(from, days * DAY).try_to_rfc3339_string().unwrap();
+            let form = less.listing_form("Golden week", "39.90", 7);
+            let form = form.text("start_date", day(0)).text("end_date", day(30));
+            less.post("/api/event/create-event").form(form).await.expect(201)["event"].clone()
+        };
+        let bought = mal.order(&[(&gold, 1)]).await.remove(0);
+        let review = review(&mal, &gold, &bought).await;
+        let letter = dead_letter(&app).await;
         let text = |value: &Value| value.as_str().unwrap_or_else(|| panic!("{value} is no id")).to_owned();
         let id = |of: &Value| text(&of["_id"]);
         let ids = vec![
@@ -83,6 +100,10 @@ impl Furnished {
             ("6744a0b1c2d3e4f5a6b7c8d3", id(&delivered[2])),
             ("6744a0b1c2d3e4f5a6b7c8d4", id(&delivered[0])),
             ("6744a0b1c2d3e4f5a6b7c830", id(&hook["webhook"])),
+            ("6744a0b1c2d3e4f5a6b7c8b3", id(&gold)),
+            ("6744a0b1c2d3e4f5a6b7c8b4", id(&gold_week)),
+            ("6744a0b1c2d3e4f5a6b7c8b5", review),
+            ("6744a0b1c2d3e4f5a6b7c8b6", letter),
             ("pi_3Q", text(&paid["id"])),
         ];
         Self { app, ann, bob, root, _receiver: receiver, ids }
@@ -108,6 +129,34 @@ impl Furnished {
             other => panic!("who is {other}?"),
         }
     }
+}
+
+/// What a buyer says of something they have ordered: its id.
+pub async fn review(buyer: &Buyer, product: &Value, order: &Value) -> String {
+    let said = json!({ "rating": 1, "comment": "Call me instead.", "productId": product["_id"],
+        "orderId": order["_id"] });
+    buyer.put("/api/product/create-new-review").json(&said).await.expect(200);
+    let path = format!("/api/product/get-product/{}", product["_id"].as_str().unwrap());
+    let reviews = buyer.get(&path).await.expect(200)["product"]["reviews"].clone();
+    reviews.as_array().unwrap().last().unwrap()["_id"].as_str().unwrap().to_owned()
+}
+
+/// A job that was given up.
+pub async fn dead_letter(app: &TestApp) -> String {
+    let now = app.clock.now();
+    let job = Outbox {
+        id: Id::new(),
+        job: OutboxJob::DeleteMedia { public_id: "products/none".to_owned() },
+        // Not before somebody asks.
+        due_at: plus(now, DAY),
+        attempts: 12,
+        last_error: Some("nobody answers".to_owned()),
+        request: None,
+        dead: true,
+        created_at: plus(now, -DAY),
+    };
+    app.db.of::<Outbox>().insert_one(&job).await.unwrap();
+    job.id.hex()
 }
 
 /// One that waits, of a shop with money and a bank.

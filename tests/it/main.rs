@@ -3,6 +3,8 @@
 mod access;
 mod admin;
 mod admin_accounts;
+mod admin_family;
+mod admin_lists;
 mod audit_log;
 mod backup;
 mod balance;
@@ -29,6 +31,8 @@ mod docs;
 mod embedded;
 mod enumeration;
 mod events;
+mod figures;
+mod four_eyes;
 mod frame;
 mod furnished;
 mod gateways;

@@ -66,7 +66,7 @@ enum To {
     Bare,
 }
 
-const SHARED: [Shared; 8] = [
+const SHARED: [Shared; 9] = [
     Shared {
         operation: "GET /api/shop/get-shop-info/{id}",
         below: "",
@@ -115,6 +115,13 @@ const SHARED: [Shared; 8] = [
         fields: &["email", "phoneNumber", "address", "zipCode", "availableBalance"],
         to: To::Admins,
         because: "an administrator looks after accounts, and has to find them and to reach their owners",
+    },
+    Shared {
+        operation: "",
+        below: "orders",
+        fields: &["shippingAddress", "address1", "address2", "zipCode", "phoneNumber"],
+        to: To::Admins,
+        because: "an administrator who settles what went wrong with an order sees it as its parties do",
     },
     Shared {
         operation: "",

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bson::{Document, doc};
 use futures_util::TryStreamExt as _;
+use mongodb::options::ReturnDocument;
 use serde::Deserialize;
 use shared::{
     clock::{Clock, Timestamp},
@@ -15,7 +16,10 @@ use shared::{
     model::{AuditEntry, Outbox, Party, Stored as _},
 };
 
-use crate::audit_log::{Action, AuditLog, Event};
+use crate::{
+    admin::page::{self, Page, Wanted},
+    audit_log::{self, Action, AuditLog, Event},
+};
 
 /// More of an error is a story.
 const LONGEST_ERROR: usize = 200;
@@ -83,19 +87,65 @@ struct KindOnly {
 
 /// Jobs that were given up, or those that were not; the oldest first, and no more than so many.
 pub async fn list(db: &Db, dead: bool, limit: i64) -> mongodb::error::Result<Vec<Job>> {
-    let seen = doc! { "job.kind": 1, "attempts": 1, "createdAt": 1, "dueAt": 1, "lastError": 1 };
     let jobs = db.raw::<Stub>(Outbox::COLLECTION);
-    let found = jobs.find(doc! { "dead": dead }).projection(seen).sort(doc! { "dueAt": 1 }).limit(limit);
+    let found = jobs.find(doc! { "dead": dead }).projection(seen()).sort(doc! { "dueAt": 1 }).limit(limit);
     let stubs: Vec<Stub> = found.await?.try_collect().await?;
-    let job = |stub: Stub| Job {
-        id: stub.id,
-        kind: stub.job.kind,
-        attempts: stub.attempts,
-        created_at: stub.created_at,
-        due_at: stub.due_at,
-        last_error: stub.last_error.map(|error| in_one_line(&error)),
-    };
-    Ok(stubs.into_iter().map(job).collect())
+    Ok(stubs.into_iter().map(Into::into).collect())
+}
+
+/// A page of the jobs that were given up, for administrators.
+pub(crate) async fn page(db: &Db, wanted: &Wanted<()>) -> mongodb::error::Result<Page<Job>> {
+    let found: Page<Stub> = page::page(db, Outbox::COLLECTION, doc! { "dead": true }, seen(), wanted).await?;
+    Ok(found.map(Into::into))
+}
+
+/// Puts a job back that was given up, and writes down who did. It, and whether it had been given up; nothing if
+/// there is no such job (any more).
+pub(crate) async fn put_back(
+    db: &Db,
+    id: Id<Outbox>,
+    entry: &AuditEntry,
+    now: Timestamp,
+) -> mongodb::error::Result<Option<(Job, bool)>> {
+    db.transaction(|session| {
+        let (db, entry) = (db.clone(), entry.clone());
+        Box::pin(async move {
+            let jobs = db.raw::<Stub>(Outbox::COLLECTION);
+            let given_up = doc! { "_id": id, "dead": true };
+            let put = jobs.find_one_and_update(given_up, anew(now)).projection(seen());
+            let put = put.return_document(ReturnDocument::After).session(&mut *session).await?;
+            let Some(job) = put else {
+                let waits = jobs.find_one(doc! { "_id": id }).projection(seen()).session(session).await?;
+                return Ok(waits.map(|job| (job.into(), false)));
+            };
+            audit_log::add_in(&db, session, &entry).await?;
+            Ok(Some((job.into(), true)))
+        })
+    })
+    .await
+}
+
+/// What is read of a job.
+fn seen() -> Document {
+    doc! { "job.kind": 1, "attempts": 1, "createdAt": 1, "dueAt": 1, "lastError": 1 }
+}
+
+/// As if it were new.
+fn anew(now: Timestamp) -> Document {
+    doc! { "$set": { "dead": false, "attempts": 0, "dueAt": now } }
+}
+
+impl From<Stub> for Job {
+    fn from(stub: Stub) -> Self {
+        Self {
+            id: stub.id,
+            kind: stub.job.kind,
+            attempts: stub.attempts,
+            created_at: stub.created_at,
+            due_at: stub.due_at,
+            last_error: stub.last_error.map(|error| in_one_line(&error)),
+        }
+    }
 }
 
 /// Somebody else's words, fit for a terminal.
@@ -121,8 +171,7 @@ pub async fn retry(db: &Db, which: Which, now: Timestamp) -> mongodb::error::Res
     if let Which::One(id) = which {
         given_up.insert("_id", id);
     }
-    let anew = doc! { "$set": { "dead": false, "attempts": 0, "dueAt": now } };
-    Ok(db.of::<Outbox>().update_many(given_up, anew).await?.modified_count)
+    Ok(db.of::<Outbox>().update_many(given_up, anew(now)).await?.modified_count)
 }
 
 /// Writes into the audit log that whoever operates the server has put jobs back.

@@ -51,7 +51,7 @@ mod users;
 mod webhooks;
 mod withdrawals;
 
-pub use admin::appoint as appoint_administrator;
+pub use admin::{Appointed, appoint as appoint_administrator, create as create_administrator};
 pub use limits::Limit;
 pub use payments::reconcile;
 pub use server::{Server, serve};

@@ -89,11 +89,11 @@ fn all() -> Vec<(&'static str, Vec<Route>)> {
         ("", operation::routes()),
         ("/docs", crate::docs::routes()),
         ("/uploads", crate::media::routes()),
-        ("/api/user", users::routes()),
-        ("/api/shop", shops::routes()),
-        ("/api/product", products::routes()),
-        ("/api/event", events::routes()),
-        ("/api/order", orders::routes()),
+        ("/api/user", joined(users::routes(), admin::legacy::of_users())),
+        ("/api/shop", joined(shops::routes(), admin::legacy::of_shops())),
+        ("/api/product", joined(products::routes(), admin::legacy::of_products())),
+        ("/api/event", joined(events::routes(), admin::legacy::of_events())),
+        ("/api/order", joined(orders::routes(), admin::legacy::of_orders())),
         ("/api/stripe", payments::routes()),
         ("/api/paypal", payments::paypal_routes()),
         ("/api/payment", payments::attention::routes()),
@@ -107,6 +107,11 @@ fn all() -> Vec<(&'static str, Vec<Route>)> {
         ("/api/webhooks", webhooks::routes()),
         ("/api/admin", admin::routes()),
     ]
+}
+
+fn joined(mut some: Vec<Route>, more: Vec<Route>) -> Vec<Route> {
+    some.extend(more);
+    some
 }
 
 /// One row of [`table`].

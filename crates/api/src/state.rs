@@ -12,6 +12,7 @@ use shared::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    admin::figures::Kept,
     audit_log::AuditLog,
     catalogue::memory::Memory,
     limits::Limits,
@@ -57,6 +58,8 @@ pub struct App {
     pub webhooks: Webhooks,
     /// What shops sell, ready to be shown.
     pub catalogue: Arc<Memory>,
+    /// What took long to count.
+    pub figures: Arc<Kept>,
     /// Lets checkouts take turns.
     pub checkouts: Checkouts,
     /// Cancelled once the server is about to stop.
@@ -101,6 +104,7 @@ impl App {
             gateways,
             inbox: Inbox::default(),
             webhooks,
+            figures: Arc::default(),
             checkouts: Checkouts::new(tokio::runtime::Handle::try_current()?),
             tasks: TaskTracker::new(),
         })

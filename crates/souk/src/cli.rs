@@ -5,7 +5,7 @@ use std::{io::Write as _, process::ExitCode};
 use clap::{Parser, Subcommand};
 use shared::{config::Config, telemetry};
 
-use crate::{backup, doctor, health, migrate, outbox, prove, reconcile, run, selftest};
+use crate::{admin, backup, doctor, health, migrate, outbox, prove, reconcile, run, selftest};
 
 /// A marketplace server: an HTTP API, a chat server and the database under both.
 ///
@@ -42,6 +42,11 @@ enum Command {
         #[command(subcommand)]
         order: Option<outbox::Order>,
     },
+    /// Make an administrator, or promote an account
+    Admin {
+        #[command(subcommand)]
+        order: admin::Order,
+    },
     /// Write everything as of one moment into a new directory, with checksums, beside servers at work
     Backup(backup::BackupOptions),
     /// Check a backup and make it the database; no server may run on that meanwhile
@@ -69,7 +74,10 @@ pub fn main() -> ExitCode {
 }
 
 fn run(command: Option<Command>) -> anyhow::Result<ExitCode> {
-    let config = Config::from_env();
+    let config = match &command {
+        Some(Command::Admin { order }) => order.config(),
+        _ => Config::from_env(),
+    };
     // Before anything could fail: what fails should be in the log.
     if let Ok(config) = &config {
         // The self-test tells in its table what went wrong; what it kills would fill the log with complaints.
@@ -89,6 +97,7 @@ fn run(command: Option<Command>) -> anyhow::Result<ExitCode> {
             Some(Command::Prove) => prove::prove(config?).await,
             Some(Command::Reconcile(options)) => reconcile::serve(config?, options).await,
             Some(Command::Outbox { order }) => outbox::serve(config?, order).await,
+            Some(Command::Admin { order }) => admin::serve(config?, order).await,
             Some(Command::Backup(options)) => backup::back_up(config?, options).await,
             Some(Command::Restore(options)) => backup::restore(config?, options).await,
             Some(Command::Selftest(options)) => selftest::run(config?, options).await,

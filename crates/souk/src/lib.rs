@@ -1,5 +1,6 @@
 //! The `souk` command, as a library: the tests start the very same program and kill it.
 
+mod admin;
 mod backup;
 mod banner;
 pub mod cli;

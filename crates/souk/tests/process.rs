@@ -11,7 +11,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader},
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader},
     process::{Child, ChildStdout, Command},
 };
 
@@ -218,4 +218,38 @@ async fn the_doctor_finds_a_fresh_machine_healthy_and_names_what_is_wrong() {
         assert!(said.lines().any(bad), "{service} is not named:\n{said}");
     }
     assert!(said.contains("3 of these"), "{said}");
+}
+
+#[tokio::test]
+async fn the_command_makes_an_administrator_once_and_refuses_what_is_weak_or_anothers() {
+    let place = Place::new("admin");
+    let create = |email: &'static str, password: &'static str| {
+        let place = &place;
+        async move {
+            let settings: &[(&str, &str)] = &[("ADMIN_PASSWORD", password)];
+            place.answer(&["admin", "create", email], settings).await
+        }
+    };
+    for weak in ["short", "aaaaaaaaaaaa", "root@example.com", "password1234"] {
+        let (status, said) = create("root@example.com", weak).await;
+        assert!(!status.success() && said.contains("too weak"), "{weak}: {said}");
+    }
+    let (status, said) = create("root@example.com", "battery staple").await;
+    assert!(status.success() && said.contains("is an administrator now"), "{said}");
+    let (status, said) = create("ROOT@example.com", "battery staple").await;
+    assert!(status.success() && said.contains("already"), "{said}");
+    let (status, said) = create("no address", "battery staple").await;
+    assert!(!status.success() && said.contains("ADMIN_EMAIL"), "{said}");
+    // From a pipe, as a script gives it.
+    let mut piped = place.souk(&["admin", "create", "second@example.com"], &[]);
+    let mut running = piped.stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = running.stdin.take().unwrap();
+    stdin.write_all(b"correct horse battery\n").await.unwrap();
+    drop(stdin);
+    let output = tokio::time::timeout(PATIENCE, running.wait_with_output()).await.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && said.contains("second@example.com is an administrator now"), "{said}");
+    // Nothing at all is no password.
+    let (status, said) = place.answer(&["admin", "create", "third@example.com"], &[]).await;
+    assert!(!status.success() && said.contains("no password"), "{said}");
 }

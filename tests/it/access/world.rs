@@ -19,6 +19,8 @@ use tests::{
     stripe,
 };
 
+use crate::furnished::{dead_letter, review};
+
 /// The application, and people without end.
 pub struct World {
     pub app: TestApp,
@@ -519,7 +521,9 @@ impl World {
                 Case::json(at(&talk), json!({ "reader": member })).about(&talk)
             }
             "POST /api/withDraw/create-withdraw-request" => Case::json(template, json!({ "amount": 60 })),
-            "GET /api/withDraw/get-withdraw-requests" | "GET /api/withDraw/get-all-withdraw-request" => {
+            "GET /api/withDraw/get-withdraw-requests"
+            | "GET /api/withDraw/get-all-withdraw-request"
+            | "GET /api/admin/withdrawals" => {
                 let body = json!({ "amount": 60 });
                 seller.post("/api/withDraw/create-withdraw-request").json(&body).await.expect(201);
                 plain()
@@ -566,7 +570,45 @@ impl World {
             "PUT /api/admin/shops/{id}/unblock" | "PUT /api/admin/shops/{id}/approve" => {
                 Case::new(at(&shop), Body::Nothing).about(&shop)
             }
-            "GET /api/admin/users"
+            "PUT /api/admin/products/{id}/hide"
+            | "PUT /api/admin/products/{id}/restore"
+            | "PUT /api/admin/events/{id}/hide"
+            | "PUT /api/admin/events/{id}/restore" => {
+                let id = match template.contains("products") {
+                    true => text(&seller.product("cup", "10", 5).await["_id"]),
+                    false => self.event(seller).await,
+                };
+                Case::json(at(&id), json!({ "reason": "Spam." })).about(&id)
+            }
+            "PUT /api/admin/reviews/{id}/hide" | "PUT /api/admin/reviews/{id}/restore" => {
+                let (order, product) = self.order(party).await;
+                let id = review(buyer, &product, &json!({ "_id": order })).await;
+                Case::json(at(&id), json!({ "reason": "Spam." })).about(&id)
+            }
+            "PUT /api/admin/dead-letters/{id}/retry" => {
+                let id = dead_letter(&self.app).await;
+                Case::new(at(&id), Body::Nothing).about(&id)
+            }
+            "GET /api/admin/orders" | "GET /api/admin/figures" => {
+                self.order(party).await;
+                plain()
+            }
+            "DELETE /api/user/delete-user/{id}" => Case::new(at(&user), Body::Nothing).about(&user),
+            "DELETE /api/shop/delete-seller/{id}" => {
+                let poor = doc! { "$set": { "balanceMinor": 0_i64, "availableBalance": 0 } };
+                self.app.db.of::<Shop>().update_one(doc! { "_id": seller.id }, poor).await.unwrap();
+                Case::new(at(&shop), Body::Nothing).about(&shop)
+            }
+            "GET /api/user/admin-all-users"
+            | "GET /api/shop/admin-all-sellers"
+            | "GET /api/order/admin-all-orders"
+            | "GET /api/product/admin-all-products"
+            | "GET /api/event/admin-all-events"
+            | "GET /api/admin/users"
+            | "GET /api/admin/products"
+            | "GET /api/admin/events"
+            | "GET /api/admin/reviews"
+            | "GET /api/admin/dead-letters"
             | "GET /api/admin/shops"
             | "GET /api/user/getUser"
             | "GET /api/user/logout"

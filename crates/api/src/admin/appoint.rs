@@ -1,7 +1,7 @@
 //! How the first administrator comes to be.
 
 use shared::{
-    auth::{Kind, digest},
+    auth::{Kind, MAX_PASSWORD_BYTES, digest},
     db::duplicate_key,
     id::Id,
     model::{Party, ROLE_ADMIN, User, is_admin},
@@ -48,6 +48,68 @@ pub async fn appoint(app: &App) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What became of making somebody an administrator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Appointed {
+    /// The account was made.
+    Made,
+    /// An account that was there is an administrator's now.
+    Promoted,
+    /// It was one's before.
+    Already,
+    /// There is an account of the address, and the password is not its own.
+    AnothersPassword,
+    /// There is one, and nobody can log in to it.
+    Blocked,
+    /// The password is one that others try first; it says why.
+    Weak(&'static str),
+}
+
+/// The same for whoever operates the server and wants to know what became of it: a password that is easily guessed is
+/// refused.
+pub async fn create(app: &App) -> anyhow::Result<Appointed> {
+    let Some((email, password)) = &app.config.admin else { anyhow::bail!("nobody was named") };
+    if let Some(why) = weakness(password.expose(), email) {
+        return Ok(Appointed::Weak(why));
+    }
+    let accounts = || store::of_email::<User>(&app.db, email);
+    let before = accounts().await?;
+    if before.iter().any(|user| is_admin(&user.role)) {
+        return Ok(Appointed::Already);
+    }
+    if before.iter().any(|user| user.blocked) {
+        return Ok(Appointed::Blocked);
+    }
+    appoint(app).await?;
+    app.audit_log.flush(&app.db).await?;
+    Ok(match (accounts().await?.iter().any(|user| is_admin(&user.role)), before.is_empty()) {
+        (false, _) => Appointed::AnothersPassword,
+        (true, false) => Appointed::Promoted,
+        (true, true) => Appointed::Made,
+    })
+}
+
+/// Why a password is none for an administrator.
+fn weakness(password: &str, email: &str) -> Option<&'static str> {
+    const USUAL: [&str; 8] =
+        ["password", "passwort", "qwerty", "12345678", "letmein", "administrator", "welcome", "iloveyou"];
+    let lower = password.to_lowercase();
+    let letters: std::collections::BTreeSet<char> = lower.chars().collect();
+    if lower.chars().count() < 10 {
+        Some("has fewer than 10 characters")
+    } else if password.len() > MAX_PASSWORD_BYTES || password.contains('\0') {
+        Some("has more than 72 bytes, or one that is no character")
+    } else if letters.len() < 5 {
+        Some("has fewer than 5 different characters")
+    } else if lower == email.to_lowercase() {
+        Some("is the e-mail address")
+    } else if USUAL.iter().any(|usual| lower.starts_with(usual)) {
+        Some("begins like one that everybody tries first")
+    } else {
+        None
+    }
+}
+
 /// Makes the account of an address an administrator's; false if there is none. The old server let
 /// anybody sign up under any address, so that the account is there does not prove whose it is: its
 /// password does.
@@ -89,4 +151,22 @@ fn note(app: &App, id: Id<User>, how: &str) {
 fn id_of(email: &str) -> Id<User> {
     let digest = digest(&email.to_lowercase());
     digest.get(..24).and_then(|hex| hex.parse().ok()).unwrap_or_else(Id::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::weakness;
+
+    #[test]
+    fn what_others_try_first_is_weak() {
+        for weak in
+            ["short", "aaaaaaaaaaaa", "abababababab", "Root@Example.com", "Password2026!", "qwertyuiop"]
+        {
+            assert!(weakness(weak, "root@example.com").is_some(), "{weak}");
+        }
+        assert!(weakness(&"abcdefgh".repeat(10), "root@example.com").is_some());
+        for good in ["battery staple", "korrektes Pferd", "x9!kfQ0-aa"] {
+            assert_eq!(weakness(good, "root@example.com"), None, "{good}");
+        }
+    }
 }

@@ -9,7 +9,7 @@ use bson::{Bson, Document, RawDocumentBuf, doc};
 use futures_util::TryStreamExt as _;
 use mongodb::options::{Collation, Hint};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use shared::{db::Db, migrate::email_collation};
+use shared::{clock::Timestamp, db::Db, lenient, migrate::email_collation};
 
 use crate::{
     error::{Error, Result},
@@ -39,7 +39,7 @@ impl Order {
     /// By name, as people read it.
     pub(crate) const NAME: Self = Self { name: "name", by: "name", ascending: true };
 
-    fn keys(self) -> Document {
+    pub(crate) fn keys(self) -> Document {
         let direction = if self.ascending { 1 } else { -1 };
         if self.by == "_id" {
             doc! { "_id": direction }
@@ -114,7 +114,12 @@ impl Cursor {
         Ok(Self { order: order.name.to_owned(), at: value(order.by)?, id: value("_id")? })
     }
 
-    fn text(&self) -> bson::error::Result<String> {
+    /// The place of what has these.
+    pub(crate) fn new(order: Order, at: Bson, id: Bson) -> Self {
+        Self { order: order.name.to_owned(), at, id }
+    }
+
+    pub(crate) fn text(&self) -> bson::error::Result<String> {
         Ok(URL_SAFE_NO_PAD.encode(bson::serialize_to_vec(self)?))
     }
 
@@ -124,7 +129,7 @@ impl Cursor {
     }
 
     /// The documents behind this place.
-    fn behind(&self, order: Order) -> Document {
+    pub(crate) fn behind(&self, order: Order) -> Document {
         let (before, after) = if order.ascending { ("$lt", "$gt") } else { ("$gt", "$lt") };
         let id = doc! { "$literal": &self.id };
         if order.by == "_id" {
@@ -186,6 +191,15 @@ pub(crate) async fn page<T: DeserializeOwned, F>(
     Ok(Page { items: items.collect::<mongodb::error::Result<_>>()?, total, next })
 }
 
+/// A filter of all these.
+pub(crate) fn all_of(conditions: Vec<Document>) -> Document {
+    if conditions.is_empty() {
+        Document::new()
+    } else {
+        doc! { "$and": conditions }
+    }
+}
+
 /// `q`: what somebody looks for.
 pub(crate) fn search(query: &Query) -> Result<Option<String>> {
     let Some(text) = query.text("q") else { return Ok(None) };
@@ -213,8 +227,15 @@ pub(crate) fn choice<T: Copy>(query: &Query, name: &str, known: &[(&str, T)]) ->
     found.map(Some).ok_or_else(|| Error::field(name, format!("must be one of {}", words())))
 }
 
+/// A day, which begins at midnight in UTC, or a moment.
+pub(crate) fn moment(query: &Query, name: &str) -> Result<Option<Timestamp>> {
+    let Some(text) = query.text(name) else { return Ok(None) };
+    let read = lenient::parse_date(text);
+    read.map(Some)
+        .ok_or_else(|| Error::field(name, "must be a day such as 2026-11-23, or a moment in ISO 8601"))
+}
+
 /// An id.
-#[expect(dead_code, reason = "for the lists that follow")]
 pub(crate) fn id<T>(query: &Query, name: &str) -> Result<Option<shared::id::Id<T>>> {
     query.text(name).map(|text| text.parse().or(Err(Error::field(name, "must be an id")))).transpose()
 }

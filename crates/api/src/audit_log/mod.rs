@@ -233,6 +233,17 @@ impl AuditLog {
         self.queue.max_capacity().saturating_sub(self.queue.capacity())
     }
 
+    /// Writes what waits, for a command that ends at once. Nothing may keep the log meanwhile.
+    pub(crate) async fn flush(&self, db: &Db) -> mongodb::error::Result<()> {
+        let mut batch = Vec::new();
+        if let Some(waiting) = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            while let Ok(entry) = waiting.try_recv() {
+                batch.push(entry);
+            }
+        }
+        if batch.is_empty() { Ok(()) } else { store::insert(db, &batch).await }
+    }
+
     /// In place of an e-mail address.
     pub(crate) fn email(&self, email: &str) -> Party {
         Party::new("email", keyed_digest(self.config.jwt_secret.expose(), &email.to_lowercase()))

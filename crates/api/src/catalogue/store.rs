@@ -16,7 +16,7 @@ type Result<T> = mongodb::error::Result<T>;
 
 /// What answers are made of. Old documents hold whole accounts, bank details included, in the copies
 /// of shops and reviewers; those stay in the database.
-pub(super) fn shown() -> Document {
+pub(crate) fn shown() -> Document {
     doc! {
         "name": 1, "description": 1, "category": 1, "tags": 1, "originalPrice": 1, "discountPrice": 1,
         "stock": 1, "reserved": 1, "images": 1, "shopeId": 1, "rating": 1, "sold_out": 1, "start_date": 1,

@@ -344,11 +344,11 @@ struct ReviewerReply {
 
 /// Stars, whole where they are: `5`, `4.5`.
 #[derive(Clone, Copy, Debug)]
-struct Rating(f64);
+pub(crate) struct Rating(f64);
 
 impl Rating {
     /// Old documents hold any number.
-    const fn of(stars: f64) -> Self {
+    pub(crate) const fn of(stars: f64) -> Self {
         Self(stars.clamp(0.0, 5.0))
     }
 }

@@ -20,7 +20,7 @@ pub(crate) mod settled;
 pub(crate) mod store;
 mod transition;
 pub(crate) mod verified;
-mod wire;
+pub(crate) mod wire;
 
 pub(crate) use commit::Checkouts;
 pub(crate) use transition::{charge_back, expire_unpaid};

@@ -99,7 +99,7 @@ pub(super) struct RefundItemInput {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct OrderReply {
+pub(crate) struct OrderReply {
     #[serde(rename = "_id")]
     id: String,
     cart: Vec<LineReply>,
@@ -269,7 +269,7 @@ impl OrderReply {
         Self::of(config, order)
     }
 
-    pub(super) fn of(config: &Config, order: Order) -> Self {
+    pub(crate) fn of(config: &Config, order: Order) -> Self {
         let made = order.id.made_at();
         let refunded_total = refunds::granted(&order).next().map(|_| refunds::returned(&order));
         let shop = order.shop_id;

@@ -3,7 +3,7 @@
 
 mod handlers;
 mod rules;
-mod store;
+pub(crate) mod store;
 mod wire;
 
 use crate::{

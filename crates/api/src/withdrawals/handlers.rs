@@ -7,6 +7,7 @@ use shared::{
 use super::{rules, store, wire};
 use crate::{
     accounts::rules as account_rules,
+    admin::page::{self, Wanted},
     audit_log::{Action, Event},
     error::{Error, Result},
     extract::{Json, PathId, Query},
@@ -56,17 +57,16 @@ pub(super) async fn of_shop(Seller(shop): Seller, state: State) -> Result<HttpRe
     Ok(HttpResponse::Ok().json(wire::WithdrawalList { success: true, withdraws }))
 }
 
-/// `GET /api/withDraw/get-all-withdraw-request`: every shop's requests, newest first.
+/// `GET /api/withDraw/get-all-withdraw-request` and `GET /api/admin/withdrawals`: every shop's requests.
 pub(crate) async fn all(_: Admin, query: Query, state: State) -> Result<HttpResponse> {
     let wanted = match query.text("status") {
         Some(text) => Some(rules::State::of(text).ok_or(Error::field("status", wire::STATES))?),
         None => None,
     };
-    let before = query.cursor(|text| text.parse().ok())?;
-    let (page, more) = store::all(&state.db, wanted, before, query.limit()?).await?;
-    let next_cursor = page.last().filter(|_| more).map(|last| last.id.hex());
-    let withdraws = page.into_iter().map(Into::into).collect();
-    Ok(HttpResponse::Ok().json(wire::AllWithdrawals { success: true, withdraws, next_cursor }))
+    let filter = store::WithdrawalFilter { state: wanted, shop: page::id(&query, "shop")? };
+    let wanted = Wanted::read(&query, &store::ORDERS, filter)?;
+    let found = store::all(&state.db, &wanted).await?;
+    Ok(HttpResponse::Ok().json(wire::AllWithdrawals::from(found)))
 }
 
 /// `PUT /api/withDraw/update-withdraw-request/{id}`: an administrator has paid it out, or rejects it.
@@ -99,6 +99,7 @@ pub(super) async fn decide(
         reason,
         seller: body.seller_id.clone(),
         admin,
+        four_eyes: state.config.withdrawal_four_eyes,
         now: state.clock.now(),
     };
     let decided = store::decide(&state.db, &state.outbox, decision).await?;

@@ -3,7 +3,7 @@
 //! which puts the money back.
 
 pub(crate) mod handlers;
-mod rules;
+pub(crate) mod rules;
 pub(crate) mod store;
 mod wire;
 
@@ -11,6 +11,11 @@ use serde_json::Value;
 use shared::model::Withdrawal;
 
 use crate::routes::{Route, get, post, put};
+
+/// The same list among those for administrators.
+pub(crate) fn admin_routes() -> Vec<Route> {
+    vec![get("/withdrawals", handlers::all)]
+}
 
 pub(crate) fn routes() -> Vec<Route> {
     vec![

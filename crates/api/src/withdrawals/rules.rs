@@ -1,8 +1,10 @@
 //! What may become of a withdrawal.
 
+use shared::money::Money;
+
 /// Where a withdrawal stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
+pub(crate) enum State {
     /// Asked for; its amount is taken from the balance.
     Processing,
     /// Paid out.
@@ -57,9 +59,22 @@ pub(super) fn decides(status: &str, to: State) -> Result<bool, NotFrom> {
     }
 }
 
+/// Whether paying so much out takes two administrators.
+pub(super) fn takes_two(amount: Money, four_eyes: Money) -> bool {
+    four_eyes > Money::ZERO && amount >= four_eyes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn large_amounts_take_two_unless_none_do() {
+        let money = Money::from_minor;
+        assert!(takes_two(money(100), money(100)));
+        assert!(!takes_two(money(99), money(100)));
+        assert!(!takes_two(money(1_000_000), Money::ZERO));
+    }
 
     #[test]
     fn a_decision_is_taken_once() {

@@ -7,7 +7,7 @@ use shared::{
     id::Id,
     ledger, lenient,
     migrate::email_collation,
-    model::{AuditEntry, LedgerLine, News, Shop, Stored as _, User, Withdrawal, WithdrawalSeller},
+    model::{AuditEntry, LedgerLine, News, Shop, Stored as _, User, Withdrawal, WithdrawalSeller, is_admin},
     money::Money,
 };
 
@@ -16,6 +16,7 @@ use super::{
     wire,
 };
 use crate::{
+    admin::page::{self, Order, Page, Wanted},
     audit_log,
     error::{Error, Result},
     identity::Admin,
@@ -82,28 +83,42 @@ fn in_state(state: State) -> Document {
     doc! { "status": { "$in": spellings } }
 }
 
-/// A page of every shop's requests, newest first, and whether there are more.
-pub(super) async fn all(
+/// In which orders every shop's requests can be read.
+pub(crate) const ORDERS: [Order; 3] =
+    [Order::NEWEST, Order::OLDEST, Order { name: "amount", by: "amount", ascending: false }];
+
+/// Which requests are wanted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WithdrawalFilter {
+    pub(crate) state: Option<State>,
+    pub(crate) shop: Option<Id<Shop>>,
+}
+
+/// How many requests nobody has decided about.
+pub(crate) async fn count_waiting(db: &Db) -> mongodb::error::Result<u64> {
+    db.of::<Withdrawal>().count_documents(waiting()).await
+}
+
+/// A filter for those.
+pub(crate) fn waiting() -> Document {
+    in_state(State::Processing)
+}
+
+/// A page of every shop's requests.
+pub(crate) async fn all(
     db: &Db,
-    state: Option<State>,
-    before: Option<Id<Withdrawal>>,
-    limit: i64,
-) -> mongodb::error::Result<(Vec<Withdrawal>, bool)> {
-    let mut filter = state.map(in_state).unwrap_or_default();
-    if let Some(before) = before {
-        filter.insert("_id", doc! { "$lt": before });
-    }
-    let found = db.of::<Withdrawal>().find(filter).sort(doc! { "_id": -1 }).limit(limit + 1).await?;
-    let mut page: Vec<Withdrawal> = found.try_collect().await?;
-    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let more = page.len() > limit;
-    page.truncate(limit);
-    Ok((page, more))
+    wanted: &Wanted<WithdrawalFilter>,
+) -> mongodb::error::Result<Page<Withdrawal>> {
+    let WithdrawalFilter { state, shop } = &wanted.filter;
+    let mut fitting = Vec::new();
+    fitting.extend(state.map(in_state));
+    fitting.extend(shop.map(|shop| doc! { "seller._id": shop }));
+    page::page(db, Withdrawal::COLLECTION, page::all_of(fitting), Document::new(), wanted).await
 }
 
 /// What an administrator decides about a request.
 #[derive(Clone, Debug)]
-pub(super) struct Decision {
+pub(crate) struct Decision {
     pub id: Id<Withdrawal>,
     pub to: State,
     pub reason: Option<String>,
@@ -112,22 +127,26 @@ pub(super) struct Decision {
     pub admin: Admin,
     /// What the audit log is to say of it.
     pub entry: AuditEntry,
+    /// From which amount on it takes two administrators; zero for none.
+    pub four_eyes: Money,
     pub now: Timestamp,
 }
 
 /// What became of it.
 #[derive(Clone, Debug)]
-pub(super) struct Decided {
+pub(crate) struct Decided {
     pub withdrawal: Withdrawal,
     /// What this very decision put back on the balance.
     pub returned: Money,
     /// Whether it was this decision that changed the request.
     pub changed: bool,
+    /// It waits for another administrator's approval.
+    pub waits: bool,
 }
 
 /// Decides about a request, with its money and the news for the shop, in one transaction. The same
 /// decision again changes nothing.
-pub(super) async fn decide(db: &Db, outbox: &Outbox, decision: Decision) -> Result<Decided> {
+pub(crate) async fn decide(db: &Db, outbox: &Outbox, decision: Decision) -> Result<Decided> {
     let decided = db
         .transaction(|session| {
             let (db, outbox, decision) = (db.clone(), outbox.clone(), decision.clone());
@@ -155,13 +174,19 @@ async fn decide_once(
         return Err(wire::OTHER_SELLER.into());
     }
     if !rules::decides(&found.status, decision.to).map_err(wire::not_from)? {
-        return Ok(Decided { withdrawal: found, returned: Money::ZERO, changed: false });
+        return Ok(Decided { withdrawal: found, returned: Money::ZERO, changed: false, waits: false });
     }
     if decision.to == State::Succeeded && (shop.is_none() || found.amount <= Money::ZERO) {
         return Err(wire::NOT_PAYABLE.into());
     }
     let mut open = in_state(State::Processing);
     open.insert("_id", decision.id);
+    if decision.to == State::Succeeded && rules::takes_two(found.amount, decision.four_eyes) {
+        let first = first_approval(db, session, &found).await?;
+        if first.is_none_or(|first| first == decision.admin.user) {
+            return approve_first(db, session, found, open, &decision, first.is_some()).await;
+        }
+    }
     let mut set = doc! {
         "status": decision.to.text(),
         "updatedAt": decision.now,
@@ -178,7 +203,9 @@ async fn decide_once(
         .await?
         .ok_or(wire::UNREADABLE)?;
     audit_log::add_in(db, session, &decision.entry).await?;
-    let Some(shop) = shop else { return Ok(Decided { withdrawal, returned: Money::ZERO, changed: true }) };
+    let Some(shop) = shop else {
+        return Ok(Decided { withdrawal, returned: Money::ZERO, changed: true, waits: false });
+    };
     let movement = doc! { "_id": shop.id, "transections._id": withdrawal.id };
     let moved = doc! { "$set": {
         "transections.$.status": decision.to.text(), "transections.$.updatedAt": decision.now,
@@ -191,7 +218,48 @@ async fn decide_once(
     };
     let news = News::WithdrawalDecided { withdrawal: withdrawal.id, returned: returned.minor() };
     news::tell_in(outbox, session, news).await?;
-    Ok(Decided { withdrawal, returned, changed: true })
+    Ok(Decided { withdrawal, returned, changed: true, waits: false })
+}
+
+/// Who has approved a request before, and still may.
+async fn first_approval(
+    db: &Db,
+    session: &mut ClientSession,
+    withdrawal: &Withdrawal,
+) -> mongodb::error::Result<Option<Id<User>>> {
+    let Some(first) = withdrawal.approved_by else { return Ok(None) };
+    let account = db.of::<User>().find_one(doc! { "_id": first }).session(session).await?;
+    Ok(account.filter(|user| is_admin(&user.role) && !user.blocked).map(|user| user.id))
+}
+
+/// Notes the first of two approvals. Of two at the same moment the database undoes one, which then finds the other.
+async fn approve_first(
+    db: &Db,
+    session: &mut ClientSession,
+    withdrawal: Withdrawal,
+    open: Document,
+    decision: &Decision,
+    already: bool,
+) -> Result<Decided> {
+    if already {
+        return Ok(Decided { withdrawal, returned: Money::ZERO, changed: false, waits: true });
+    }
+    let noted = doc! {
+        "$set": {
+            "approvedBy": decision.admin.user, "approvedAt": decision.now, "updatedAt": decision.now,
+        },
+        "$inc": { "__v": 1 },
+    };
+    let withdrawal = db
+        .of::<Withdrawal>()
+        .find_one_and_update(open, noted)
+        .return_document(ReturnDocument::After)
+        .session(&mut *session)
+        .await?
+        .ok_or(wire::UNREADABLE)?;
+    let entry = AuditEntry { note: Some("first approval of two".to_owned()), ..decision.entry.clone() };
+    audit_log::add_in(db, session, &entry).await?;
+    Ok(Decided { withdrawal, returned: Money::ZERO, changed: true, waits: true })
 }
 
 /// Whether a request is the administrator's own: the same browser is logged in to the shop, or the shop

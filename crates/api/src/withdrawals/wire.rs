@@ -5,7 +5,7 @@ use super::{
     rules::{NotFrom, State},
     store,
 };
-use crate::{error::Refusal, extract::loose, shops::wire::WithdrawMethodReply};
+use crate::{admin::page::Page, error::Refusal, extract::loose, shops::wire::WithdrawMethodReply};
 
 /// `POST /api/withDraw/create-withdraw-request`
 #[derive(Deserialize)]
@@ -102,6 +102,10 @@ pub(super) struct PayoutReply {
     #[serde(skip_serializing_if = "Option::is_none")]
     updated_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    approved_by: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approved_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     decided_by: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     decided_at: Option<String>,
@@ -135,6 +139,8 @@ impl From<Withdrawal> for PayoutReply {
             status: status(withdrawal.status),
             created_at: iso(withdrawal.created_at.unwrap_or_else(|| withdrawal.id.made_at())),
             updated_at: withdrawal.updated_at.map(iso),
+            approved_by: withdrawal.approved_by.map(|admin| admin.hex()),
+            approved_at: withdrawal.approved_at.map(iso),
             decided_by: withdrawal.decided_by.map(|admin| admin.hex()),
             decided_at: withdrawal.decided_at.map(iso),
             reason: withdrawal.reason,
@@ -150,9 +156,18 @@ impl From<Withdrawal> for PayoutReply {
 pub(super) struct AllWithdrawals {
     pub success: bool,
     pub withdraws: Vec<PayoutReply>,
+    /// How many there are on all pages.
+    pub total: u64,
     /// Leads to the next page; there is none on the last.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
+}
+
+impl From<Page<Withdrawal>> for AllWithdrawals {
+    fn from(page: Page<Withdrawal>) -> Self {
+        let Page { items: withdraws, total, next: next_cursor } = page.map(Into::into);
+        Self { success: true, withdraws, total, next_cursor }
+    }
 }
 
 /// What became of a decision.
@@ -165,9 +180,13 @@ pub(super) struct Decided {
 
 impl From<store::Decided> for Decided {
     fn from(decided: store::Decided) -> Self {
-        let store::Decided { withdrawal, returned, changed } = decided;
+        let store::Decided { withdrawal, returned, changed, waits } = decided;
         let withdraw = PayoutReply::from(withdrawal);
         let message = match withdraw.status.as_str() {
+            _ if waits && changed => {
+                "Your approval is noted. So much is paid out once another administrator approves it, too".to_owned()
+            }
+            _ if waits => "You have approved this already: another administrator has to approve it, too".to_owned(),
             _ if !changed => format!("Nothing to do: the withdrawal is {} already", withdraw.status),
             "Rejected" if returned == Money::ZERO => {
                 "The withdrawal is rejected. Nothing was put back on the balance, because the ledger has no entry \

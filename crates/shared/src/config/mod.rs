@@ -480,13 +480,39 @@ impl Config {
     /// Reads `.env` from the working directory, then the environment (which wins).
     #[expect(clippy::disallowed_methods, reason = "this is the one door to the environment")]
     pub fn from_env() -> anyhow::Result<Self> {
+        Self::load_file()?;
+        Ok(Self::read(|name| std::env::var(name).ok())?)
+    }
+
+    /// The same for whoever names an administrator on the command line, as if `ADMIN_EMAIL` did. The password is
+    /// `ADMIN_PASSWORD`, unless that is another administrator's, or what they type.
+    #[expect(clippy::disallowed_methods, reason = "this is the one door to the environment")]
+    pub fn from_env_for_admin(
+        email: &str,
+        ask: impl FnOnce() -> anyhow::Result<String>,
+    ) -> anyhow::Result<Self> {
+        Self::load_file()?;
+        let set = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let is_theirs = set("ADMIN_EMAIL").is_none_or(|other| other.eq_ignore_ascii_case(email));
+        let password = match set("ADMIN_PASSWORD").filter(|_| is_theirs) {
+            Some(password) => password,
+            None => ask()?,
+        };
+        Ok(Self::read(|name| match name {
+            "ADMIN_EMAIL" => Some(email.to_owned()),
+            "ADMIN_PASSWORD" => Some(password.clone()),
+            other => std::env::var(other).ok(),
+        })?)
+    }
+
+    fn load_file() -> anyhow::Result<()> {
         // Not `dotenv()`, which would also take one from a directory further up.
         match dotenvy::from_path(".env") {
             Ok(_) => {}
             Err(error) if error.not_found() => {}
             Err(error) => anyhow::bail!(".env cannot be read: {error}"),
         }
-        Ok(Self::read(|name| std::env::var(name).ok())?)
+        Ok(())
     }
 
     /// Where this user's programs keep what they can fetch again, if there is a home directory.

@@ -46,6 +46,11 @@ fn by_name(name: &str) -> IndexModel {
     IndexModel::builder().keys(doc! { "name": 1, "_id": 1 }).options(options).build()
 }
 
+/// Few: what an administrator has hidden.
+fn hidden(name: &str) -> IndexModel {
+    partial(name, doc! { "hidden.at": 1 }, doc! { "hidden": { "$exists": true } })
+}
+
 fn ttl(name: &str, field: &str) -> IndexModel {
     let options =
         IndexOptions::builder().name(name.to_owned()).expire_after(std::time::Duration::ZERO).build();
@@ -74,8 +79,23 @@ fn all() -> Vec<(&'static str, Vec<IndexModel>)> {
                 plain("shops_balance", doc! { "balanceMinor": -1, "_id": -1 }),
             ],
         ),
-        ("products", vec![plain("products_shop", doc! { "shopeId": 1, "createdAt": -1 })]),
-        ("events", vec![plain("events_shop", doc! { "shopeId": 1, "createdAt": -1 })]),
+        (
+            "products",
+            vec![
+                plain("products_shop", doc! { "shopeId": 1, "createdAt": -1 }),
+                by_name("products_name"),
+                hidden("products_hidden"),
+                plain("products_reviews", doc! { "reviews._id": 1 }),
+            ],
+        ),
+        (
+            "events",
+            vec![
+                plain("events_shop", doc! { "shopeId": 1, "createdAt": -1 }),
+                by_name("events_name"),
+                hidden("events_hidden"),
+            ],
+        ),
         (
             "orders",
             vec![
@@ -83,6 +103,17 @@ fn all() -> Vec<(&'static str, Vec<IndexModel>)> {
                 plain("orders_lines_latest", doc! { "cart.shopeId": 1, "createdAt": -1, "_id": -1 }),
                 plain("orders_shop_latest", doc! { "shopId": 1, "createdAt": -1, "_id": -1 }),
                 plain("orders_checkout", doc! { "checkoutId": 1 }),
+                // Everybody's.
+                plain("orders_latest", doc! { "createdAt": -1, "_id": -1 }),
+                plain("orders_status_latest", doc! { "status": 1, "createdAt": -1, "_id": -1 }),
+                plain("orders_total", doc! { "totalPrice": -1, "_id": -1 }),
+                // All that is counted of orders by day and by shop.
+                plain("orders_figures", doc! { "createdAt": 1, "status": 1, "shopId": 1, "totalPrice": 1 }),
+                partial(
+                    "orders_refunded",
+                    doc! { "refunds.decidedAt": 1 },
+                    doc! { "refunds.decidedAt": { "$exists": true } },
+                ),
                 // Whose orders a PayPal payer's are.
                 plain("orders_payer", doc! { "paymentInfo.id": 1 }),
                 // Few: what is open. For those who look for what waits too long, and count it.

@@ -33,6 +33,16 @@ pub struct Withdrawal {
         skip_serializing_if = "Option::is_none"
     )]
     pub updated_at: Option<Timestamp>,
+    /// The first administrator who has approved it, where it takes two.
+    #[serde(rename = "approvedBy", skip_serializing_if = "Option::is_none")]
+    pub approved_by: Option<Id<User>>,
+    /// When that was.
+    #[serde(
+        rename = "approvedAt",
+        deserialize_with = "lenient::opt_date",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub approved_at: Option<Timestamp>,
     /// The administrator who decided.
     #[serde(rename = "decidedBy", skip_serializing_if = "Option::is_none")]
     pub decided_by: Option<Id<User>>,

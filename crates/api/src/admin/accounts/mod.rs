@@ -3,11 +3,13 @@
 //! Who is blocked has no session any more, over HTTP and in the chat, and gets none. Of a blocked shop nothing is
 //! shown or sold; what was ordered of it before goes on.
 
+pub(crate) mod close;
 pub(crate) mod handlers;
 mod rules;
 pub(crate) mod store;
 mod wire;
 
+pub(crate) use self::wire::{ShopReply, UserReply};
 use crate::routes::{Route, get, put};
 
 pub(crate) fn routes() -> Vec<Route> {

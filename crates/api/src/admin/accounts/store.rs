@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     accounts::Account,
-    admin::page::{self, Order, Page, Wanted},
+    admin::page::{self, Order, Page, Wanted, all_of},
     audit_log,
     error::Result,
 };
@@ -96,14 +96,6 @@ pub(crate) struct ShopFilter {
 fn without_secrets() -> Document {
     doc! { "password": 0, "resetPasswordToken": 0, "activationDigest": 0, "endedSessions": 0, "transections": 0,
     "addresses": 0, "withdrawMethod": 0 }
-}
-
-fn all_of(conditions: Vec<Document>) -> Document {
-    if conditions.is_empty() {
-        Document::new()
-    } else {
-        doc! { "$and": conditions }
-    }
 }
 
 /// A page of the users.
@@ -214,7 +206,7 @@ pub(crate) async fn approve(db: &Db, id: Id<Shop>, entry: &AuditEntry) -> Result
     .await
 }
 
-async fn find_in<A: Account>(
+pub(super) async fn find_in<A: Account>(
     db: &Db,
     session: &mut ClientSession,
     id: Id<A>,

@@ -167,6 +167,25 @@ const OWN: Refusal = Refusal::conflict(
     "This is your own account. Another administrator has to decide about it",
 );
 
+pub(super) const OPEN_WITHDRAWAL: Refusal = Refusal::conflict(
+    "open_withdrawal",
+    "A withdrawal of this shop waits for a decision. It can be deleted once that is taken",
+);
+
+/// A shop for whose goods somebody waits.
+pub(super) fn open_orders(count: u64) -> Refusal {
+    Refusal::conflict("open_orders", "This shop has open orders").saying(format!(
+        "This shop has {count} open orders. It can be deleted once they are delivered, refunded or cancelled"
+    ))
+}
+
+/// A shop that is owed something, or owes.
+pub(super) fn balance_not_zero(balance: Money) -> Refusal {
+    Refusal::conflict("balance_not_zero", "The balance of this shop is not zero").saying(format!(
+        "The balance of this shop is {balance}. It can be deleted once that is paid out, or made up for"
+    ))
+}
+
 pub(super) fn refuse(why: Refused) -> Refusal {
     match why {
         Refused::Own => OWN,
