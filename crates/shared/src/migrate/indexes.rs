@@ -219,11 +219,7 @@ fn all() -> Vec<(&'static str, Vec<IndexModel>)> {
                 unique("webhookdeliveries_event", doc! { "endpoint": 1, "event": 1 }, doc! {}),
                 plain("webhookdeliveries_latest", doc! { "endpoint": 1, "_id": -1 }),
                 // The endpoint is in it so that those whose turn it is not are passed over in the index.
-                partial(
-                    "webhookdeliveries_due",
-                    doc! { "dueAt": 1, "endpoint": 1 },
-                    doc! { "state": "waiting" },
-                ),
+                plain("webhookdeliveries_due", doc! { "state": 1, "dueAt": 1, "endpoint": 1 }),
             ],
         ),
         ("disputes", vec![plain("disputes_order", doc! { "shares.order": 1 })]),
