@@ -403,6 +403,7 @@ async fn senseless_input_is_refused_field_by_field() {
         json!({ "decision": "refund", "amount": 11.01 }),
         json!({ "decision": "release", "amount": 1 }),
         json!({ "decision": "release", "note": "two\nlines" }),
+        json!({ "decision": "refund", "amount": "" }),
     ] {
         decide(&root, &dispute, decision).await.refused(400, "invalid_input");
     }

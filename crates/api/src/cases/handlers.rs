@@ -71,7 +71,7 @@ pub(super) async fn open(
             order_id: form.text("orderId"),
             reason: form.text("reason"),
             message: form.verbatim("message").map(str::to_owned),
-            amount: form.text("amount"),
+            amount: form.raw_text("amount").map(str::to_owned),
         };
         (body, form.take_images("images"))
     } else {

@@ -1,4 +1,5 @@
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 use shared::{
     clock::{Timestamp, iso},
     config::Config,
@@ -24,7 +25,7 @@ pub(super) struct NewCase {
     #[serde(default, deserialize_with = "loose")]
     pub reason: Option<String>,
     pub message: Option<String>,
-    #[serde(default, deserialize_with = "loose")]
+    #[serde(default, deserialize_with = "stated")]
     pub amount: Option<String>,
 }
 
@@ -39,9 +40,18 @@ pub(super) struct NewMessage {
 pub(super) struct Decision {
     #[serde(default, deserialize_with = "loose")]
     pub decision: Option<String>,
-    #[serde(default, deserialize_with = "loose")]
+    #[serde(default, deserialize_with = "stated")]
     pub amount: Option<String>,
     pub note: Option<String>,
+}
+
+/// An amount as text, if there is one: an empty field is a mistake, and does not mean all that there is.
+fn stated<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {
+    Ok(match Option::<Value>::deserialize(d)? {
+        None | Some(Value::Null) => None,
+        Some(Value::String(text)) => Some(text),
+        Some(other) => Some(other.to_string()),
+    })
 }
 
 #[derive(Serialize)]

@@ -10,7 +10,7 @@ use crate::{
     db::Db,
     ledger, lenient,
     model::{Case, CaseState, LedgerEntry, Order, RefundState, Stored as _},
-    money::{Money, Percent},
+    money::Money,
 };
 
 /// Every dispute has the entries that its state calls for, its order knows of it while it is open and no longer, and no
@@ -122,7 +122,7 @@ fn differences(
 fn kept(order: &Order) -> Money {
     let granted = order.refunds.iter().filter(|refund| refund.state == RefundState::Granted);
     let returned: Money = granted.map(|refund| refund.amount).sum();
-    let fee = order.total.percent(order.service_fee.unwrap_or(Percent::default()));
+    let fee = order.total.percent(order.service_fee.unwrap_or_default());
     let fee_left = fee - fee.first(returned.minor(), order.total.minor());
     order.total - returned - fee_left
 }

@@ -172,7 +172,7 @@ impl Account {
         let due = (cost + alone).min(self.total);
         let due = if alone == Money::ZERO { cost } else { due };
         if returned != due {
-            found.push(format!("owes {due} for what came back, but {returned} went back"));
+            found.push(format!("owes {due} for the units that came back, but {returned} went back"));
         }
     }
 
