@@ -15,7 +15,7 @@ use crate::{
     load::{Client, Credential, Period},
     machine::{self, Meter},
     server::{Program, Server},
-    stage::{Scratch, on_a_database, say, until_stopped},
+    stage::{Scratch, say, there_or_here, warn_of_debug_builds},
     stats::{Figures, Tally, millis, ratio},
 };
 
@@ -79,21 +79,14 @@ impl Options {
 /// Measures until done or told to stop.
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     ensure!(options.nodes > 0 && options.clients.iter().all(|n| *n > 0), "one is the least");
-    if cfg!(debug_assertions) {
-        say(
-            "This is a debug build: its figures mean nothing. Use `cargo run --release -p bench -- checkout`.",
-        );
-    }
-    let measured = async {
-        match &options.url {
-            Some(url) => foreign(&options, url).await,
-            None => {
-                on_a_database(&options.dir, async |scratch, mongo| beside(&options, scratch, mongo).await)
-                    .await
-            }
-        }
-    };
-    until_stopped(measured).await
+    warn_of_debug_builds("checkout");
+    there_or_here(
+        options.url.as_deref(),
+        &options.dir,
+        async |url| foreign(&options, url).await,
+        async |scratch, mongo| beside(&options, scratch, mongo).await,
+    )
+    .await
 }
 
 async fn beside(options: &Options, scratch: &Scratch, mongo: &EmbeddedMongo) -> anyhow::Result<ExitCode> {

@@ -1,4 +1,4 @@
-//! What both benchmarks need around the measuring: a voice, a directory, an end.
+//! What all benchmarks need around the measuring: a voice, a directory, an end.
 
 use std::{
     fs,
@@ -37,6 +37,31 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         fs::remove_dir_all(&self.0).ok();
     }
+}
+
+/// Says so where what is measured means nothing.
+pub(crate) fn warn_of_debug_builds(command: &str) {
+    if cfg!(debug_assertions) {
+        say(format!(
+            "This is a debug build: its figures mean nothing. Use `cargo run --release -p bench -- {command}`."
+        ));
+    }
+}
+
+/// Measures the server at an address if one is given, and otherwise our own on a database of its own.
+pub(crate) async fn there_or_here(
+    url: Option<&str>,
+    parent: &Path,
+    there: impl AsyncFnOnce(&str) -> anyhow::Result<ExitCode>,
+    here: impl AsyncFnOnce(&Scratch, &EmbeddedMongo) -> anyhow::Result<ExitCode>,
+) -> anyhow::Result<ExitCode> {
+    until_stopped(async {
+        match url {
+            Some(url) => there(url).await,
+            None => on_a_database(parent, here).await,
+        }
+    })
+    .await
 }
 
 /// Measures on a MongoDB of its own, in a directory of its own.

@@ -36,7 +36,7 @@ use crate::{
     load::Client,
     machine,
     server::{Program, Server},
-    stage::{Scratch, on_a_database, say, until_stopped},
+    stage::{Scratch, say, there_or_here, warn_of_debug_builds},
     stats::{Figures, Tally, micros, millis, ratio},
 };
 
@@ -86,27 +86,20 @@ impl Options {
 
 /// Measures until done or told to stop.
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
-    if cfg!(debug_assertions) {
-        say(
-            "This is a debug build: its figures mean nothing. Use `cargo run --release -p bench -- catalogue`.",
-        );
-    }
+    warn_of_debug_builds("catalogue");
     say(format!(
         "{} cores, shared by load generator, server and database; {} s a cell after {} s of warm-up",
         machine::cores(),
         options.seconds,
         options.warm_up
     ));
-    let measured = async {
-        match &options.url {
-            Some(url) => foreign(&options, url).await,
-            None => {
-                on_a_database(&options.dir, async |scratch, mongo| beside(&options, scratch, mongo).await)
-                    .await
-            }
-        }
-    };
-    until_stopped(measured).await
+    there_or_here(
+        options.url.as_deref(),
+        &options.dir,
+        async |url| foreign(&options, url).await,
+        async |scratch, mongo| beside(&options, scratch, mongo).await,
+    )
+    .await
 }
 
 async fn beside(options: &Options, scratch: &Scratch, mongo: &EmbeddedMongo) -> anyhow::Result<ExitCode> {

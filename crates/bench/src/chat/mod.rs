@@ -34,7 +34,7 @@ use crate::{
     load::Period,
     machine::{self, Meter},
     server::{Program, Server},
-    stage::{Scratch, on_a_database, say, until_stopped},
+    stage::{Scratch, say, there_or_here, warn_of_debug_builds},
     stats::{Figures, millis, ratio},
 };
 
@@ -130,18 +130,13 @@ pub(crate) async fn run(mut options: Options) -> anyhow::Result<ExitCode> {
     let needed = u64::try_from(options.most())? + 200;
     let allowed = machine::open_files().unwrap_or(u64::MAX);
     ensure!(allowed >= needed, "{allowed} open files are allowed: say `ulimit -n {needed}` first");
-    if cfg!(debug_assertions) {
-        say("This is a debug build: its figures mean nothing. Use `cargo run --release -p bench -- chat`.");
-    }
-    until_stopped(async {
-        match &options.url {
-            Some(url) => foreign(&options, url).await,
-            None => {
-                on_a_database(&options.dir, async |scratch, mongo| beside(&options, scratch, mongo).await)
-                    .await
-            }
-        }
-    })
+    warn_of_debug_builds("chat");
+    there_or_here(
+        options.url.as_deref(),
+        &options.dir,
+        async |url| foreign(&options, url).await,
+        async |scratch, mongo| beside(&options, scratch, mongo).await,
+    )
     .await
 }
 

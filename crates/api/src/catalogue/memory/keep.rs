@@ -259,16 +259,10 @@ async fn fill(memory: &Memory, reader: &mut Reader) -> Result<(), End> {
                 look_up(memory, &mut Reader::begin(&memory.db).await?, &shops).await?
             };
             memory.change(|state| shops.into_iter().for_each(|(shop, text)| state.put_shop(shop, text)));
-            let entries = written(
-                memory,
-                kind,
-                batch,
-                |shop| memory.read().shop_is_there(shop),
-                |filed| match filed {
-                    File::In(entry) => index.add(entry),
-                    File::Out(_) => {}
-                },
-            );
+            let entries = written(memory, kind, batch, Shops::AsKnown, |filed| match filed {
+                File::In(entry) => index.add(entry),
+                File::Out(_) => {}
+            });
             memory.change(|state| entries.into_iter().for_each(|entry| state.put(kind, entry)));
             tokio::task::yield_now().await;
         }
@@ -332,13 +326,7 @@ async fn refresh(
             let shops = look_up(memory, reader, &unknown).await?;
             memory.change(|state| shops.into_iter().for_each(|(shop, text)| state.put_shop(shop, text)));
             let index = &memory.kept(kind).index;
-            let entries = written(
-                memory,
-                kind,
-                batch,
-                |shop| memory.read().shop_is_there(shop),
-                |filed| filed.with(index),
-            );
+            let entries = written(memory, kind, batch, Shops::AsKnown, |filed| filed.with(index));
             memory.change(|state| {
                 let there: HashSet<_> = entries.iter().map(|entry| entry.id).collect();
                 for id in some.iter().filter(|id| !there.contains(id)) {
@@ -425,7 +413,7 @@ async fn forget_shop(memory: &Memory, reader: &mut Reader, shop: Id<Shop>) -> mo
             let batch = read(reader, kind, some).await?;
             let index = &memory.kept(kind).index;
             listings.extend(
-                written(memory, kind, batch, |_| false, |filed| filed.with(index))
+                written(memory, kind, batch, Shops::Gone, |filed| filed.with(index))
                     .into_iter()
                     .map(|entry| (kind, entry)),
             );
@@ -462,20 +450,28 @@ impl File<'_> {
     }
 }
 
+/// The shops of listings that are written out.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shops {
+    AsKnown,
+    /// They are about to be forgotten.
+    Gone,
+}
+
 /// Writes listings out as they are now, as far as there is room for them, and has them filed for searching. Whatever
 /// becomes known of a listing, by whoever wrote it, passes here.
 fn written(
     memory: &Memory,
     kind: Kind,
     batch: Vec<Read>,
-    is_there: impl Fn(Id<Shop>) -> bool,
+    shops: Shops,
     mut file: impl FnMut(File<'_>),
 ) -> Vec<Entry> {
     let mut cost = memory.read().cost();
     let mut entries = Vec::with_capacity(batch.len());
     for (listing, filed) in batch {
         let has_room = cost < memory.config.catalogue.memory;
-        let shop_is_known = is_there(listing.shop_id);
+        let shop_is_known = shops == Shops::AsKnown && memory.read().shop_is_there(listing.shop_id);
         let name = memory.read().shop_name(listing.shop_id).filter(|_| shop_is_known);
         let shut = shop_is_known && memory.read().shop_is_shut(listing.shop_id);
         if shut || listing.hidden.is_some() {
