@@ -1,7 +1,11 @@
 //! The administrators' pages: who gets to see them, and that they say what the API says.
 
-use serde_json::json;
-use tests::{Answer, Browser, TestApp};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+use tests::{Answer, Browser, Buyer, TestApp, people::PASSWORD};
+
+use crate::journey::with_libraries;
 
 /// The pages that the navigation leads to.
 async fn pages(admin: &Browser) -> Vec<String> {
@@ -110,4 +114,60 @@ async fn what_people_call_themselves_is_text() {
     let refused = root.get("/admin/withdrawals?status=%3Cb%3E").unchecked().await;
     assert_eq!(refused.status, 400);
     assert!(refused.text().contains("must be Processing"), "{}", refused.text());
+}
+
+/// A market with something on every page.
+async fn market(app: &TestApp) -> (Buyer, Value) {
+    let (root, ann, bobs) = tokio::join!(app.admin("root"), app.buyer("ann"), app.seller("bobs"));
+    let cup = bobs.product("cup", "100", 50).await;
+    bobs.product("a lamp with a rather long name that has to be broken somewhere", "19.99", 7).await;
+    let conversation = ann.talk_to(&bobs).await;
+    let order = ann.order(&[(&cup, 2)]).await.remove(0);
+    let id = order["_id"].as_str().unwrap();
+    bobs.set_status(id, "Delivered").await;
+    let review = json!({ "user": { "_id": ann.id.hex() }, "rating": 2, "comment": "It is <i>small</i>.",
+        "productId": cup["_id"], "orderId": id });
+    ann.put("/api/product/create-new-review").json(&review).await.expect(200);
+    let said = json!({ "conversationId": conversation, "sender": ann.id.hex(), "text": "It came broken." });
+    ann.post("/api/messages/create-new-message").json(&said).await.expect(201);
+    let wanted =
+        json!({ "orderId": id, "reason": "damaged", "message": "One is <b>cracked</b>.", "amount": "110" });
+    let dispute = ann.post("/api/dispute").json(&wanted).await.expect(201)["dispute"].clone();
+    crate::withdrawals::earn(app, &bobs, 50_000).await;
+    crate::withdrawals::add_bank(&bobs).await;
+    bobs.post("/api/withDraw/create-withdraw-request").json(&json!({ "amount": "60.50" })).await.expect(201);
+    (root, dispute)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_takes_a_tour_in_a_real_browser() {
+    let app = TestApp::start().await;
+    let (root, dispute) = market(&app).await;
+    let world = json!({
+        "base": app.base, "email": root.email, "password": PASSWORD, "shop": "bobs", "letter": "order-placed",
+        "said": ["One is <b>cracked</b>.", "It came broken."], "amount": "60.50",
+    });
+    let mut node = Command::new("node");
+    node.arg("panel.mjs").current_dir(with_libraries().await).stdin(Stdio::null());
+    node.env("SOUK_WORLD", world.to_string());
+    let output = tokio::task::spawn_blocking(move || node.output()).await.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let failed = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("all held"), "{said}{failed}");
+
+    let id = dispute["_id"].as_str().unwrap();
+    let decided = root.get(&format!("/api/admin/dispute/{id}")).await.expect(200);
+    assert_eq!(decided["dispute"]["state"], "refunded");
+    assert_eq!(decided["dispute"]["returned"], json!(60.5));
+    assert_eq!(decided["dispute"]["note"], "half of it was broken");
+    let paid = root.get("/api/withDraw/get-all-withdraw-request").await.expect(200);
+    assert_eq!(paid["withdraws"][0]["status"], "Succeeded");
+    let shops = root.get("/api/admin/shops?q=bobs").await.expect(200);
+    assert_eq!((&shops["shops"][0]["state"], &shops["total"]), (&json!("open"), &json!(1)));
+    let log = root.get("/api/admin/audit-log?limit=50").await.expect(200).to_string();
+    for action in ["block_account", "unblock_account", "decide_withdrawal"] {
+        assert!(log.contains(action), "{action}: {log}");
+    }
+    let books = shared::audit::run(&app.db).await.unwrap();
+    assert_eq!(books.differences, Vec::<String>::new());
 }

@@ -3,6 +3,7 @@ use actix_web::{
     http::{StatusCode, header::LOCATION},
     web,
 };
+use maud::html;
 
 use super::{
     frame::{self, Begun},
@@ -10,6 +11,7 @@ use super::{
     values::encoded,
 };
 use crate::{
+    cases,
     error::{Error, Result},
     extract::Query,
     identity::Admin,
@@ -36,6 +38,50 @@ pub(super) async fn sign_in(query: Query) -> HttpResponse {
     // Only to pages of ours.
     let next = query.text("next").filter(|next| *next == "/admin" || next.starts_with("/admin/"));
     frame::sign_in(next.unwrap_or("/admin"))
+}
+
+/// `GET /admin/letters`: every letter that Souk writes.
+pub(super) async fn letters(request: HttpRequest) -> Result<HttpResponse> {
+    let begun = Begun::now();
+    if let Some(elsewhere) = turned_away(&request) {
+        return Ok(elsewhere);
+    }
+    Ok(frame::page(StatusCode::OK, "/admin/letters", "Letters", &begun, &letters::all()))
+}
+
+/// `GET /admin/letters/{name}`: one of them.
+pub(super) async fn letter(name: web::Path<String>, request: HttpRequest) -> Result<HttpResponse> {
+    let begun = Begun::now();
+    if let Some(elsewhere) = turned_away(&request) {
+        return Ok(elsewhere);
+    }
+    let Some(content) = letters::one(&name) else { return not_found(request).await };
+    Ok(frame::page(StatusCode::OK, "/admin/letters", "Letter", &begun, &content))
+}
+
+/// `GET /admin/letters/{name}/shown`: as mail programs show it, in a frame of the page above.
+pub(super) async fn letter_shown(name: web::Path<String>, request: HttpRequest) -> Result<HttpResponse> {
+    if let Some(elsewhere) = turned_away(&request) {
+        return Ok(elsewhere);
+    }
+    match letters::shown(&name) {
+        Some(shown) => Ok(shown),
+        None => not_found(request).await,
+    }
+}
+
+/// `GET /admin/disputes/{id}`: a dispute with everything that it is decided by.
+pub(super) async fn dispute(request: HttpRequest) -> Result<HttpResponse> {
+    let begun = Begun::now();
+    if let Some(elsewhere) = turned_away(&request) {
+        return Ok(elsewhere);
+    }
+    let reply = ask(cases::handlers::evidence, request).await;
+    let content = match reply.is_good() {
+        true => lists::trade::dispute(&reply.body),
+        false => html! { p.notice role="alert" { (reply.message()) } },
+    };
+    Ok(frame::page(reply.status, "/admin/disputes", "Dispute", &begun, &content))
 }
 
 /// `GET /admin/{list}`: a list of the API.

@@ -8,17 +8,86 @@ use serde_json::Value;
 
 use super::{
     chart::{Set, Shape, chart},
-    source::ask,
-    values::{badge, count, list, moment, text, thousands},
+    source::{Reply, ask},
+    table::asked,
+    values::{at, badge, count, list, moment, money, text, thousands},
 };
-use crate::admin::nodes;
+use crate::admin::{figures, nodes};
 
 /// What stands on it.
 pub(super) async fn content(request: &HttpRequest) -> Markup {
-    let nodes = ask(nodes::handlers::list, request.clone()).await;
+    let (figures, nodes) = futures_util::join!(
+        ask(figures::handlers::figures, request.clone()),
+        ask(nodes::handlers::list, request.clone())
+    );
+    let asked = asked(request.query_string());
+    let given = |name: &str| {
+        asked.iter().rev().find(|(known, _)| known == name).map_or("", |(_, value)| value.as_str())
+    };
     html! {
-        div.top { h1 { "Overview" } }
+        div.top {
+            h1 { "Overview" }
+            form.filters method="get" action="/admin" {
+                label { "From" input type="date" name="from" value=(given("from")); }
+                label { "To" input type="date" name="to" value=(given("to")); }
+                button { "Show" }
+            }
+        }
+        @if figures.is_good() { (trade(&figures)) } @else { p.notice role="alert" { (figures.message()) } }
         (processes(list(&nodes.body, "nodes")))
+    }
+}
+
+/// How much was sold, and what waits.
+fn trade(figures: &Reply) -> Markup {
+    let all = &figures.body;
+    let (days, shops, products) = (list(all, "days"), list(all, "bestShops"), list(all, "bestProducts"));
+    let names = |rows: &[Value], field: &str| rows.iter().map(|row| text(row, field)).collect::<Vec<_>>();
+    let values =
+        |rows: &[Value], field: &str| rows.iter().map(|row| at(row, field).clone()).collect::<Vec<_>>();
+    let labels: Vec<String> =
+        names(days, "day").into_iter().map(|day| day.get(5..).unwrap_or(&day).to_owned()).collect();
+    html! {
+        div.cards {
+            (waiting("Withdrawals to decide", count(all, "waiting.withdrawals"), "/admin/withdrawals?status=Processing"))
+            (waiting("Disputes to decide", count(all, "waiting.disputes"), "/admin/disputes?state=open"))
+            (waiting("Payments to look at", count(all, "waiting.payments"), "/admin/payments"))
+            (waiting("Shops to approve", count(all, "waiting.shops"), "/admin/shops?state=waiting"))
+            (waiting("Dead letters", count(all, "waiting.deadLetters"), "/admin/dead-letters"))
+        }
+        div.cards {
+            (figure("Owed to shops", &money(all, "owed")))
+            (figure("Orders placed", &thousands(&text(all, "course.placed"))))
+            (figure("Delivered", &format!("{} ({} %)", thousands(&text(all, "course.delivered")), text(all, "course.deliveredPercent"))))
+            (figure("Cancelled", &thousands(&text(all, "course.cancelled"))))
+        }
+        (chart("Sales, refunds and orders by day", Shape::Bars, &labels, &[
+            Set::new("Sales", "--accent", values(days, "sales")).money(),
+            Set::new("Refunds", "--bad", values(days, "refunds")).money(),
+            Set::new("Orders", "--second", values(days, "orders")).beside(),
+        ]))
+        div.two {
+            (chart("Shops that sold most", Shape::SidewaysBars, &names(shops, "name"), &[
+                Set::new("Sales", "--accent", values(shops, "sales")).money(),
+            ]))
+            (chart("Products that sold most", Shape::SidewaysBars, &names(products, "name"), &[
+                Set::new("Units", "--second", values(products, "units")),
+            ]))
+        }
+    }
+}
+
+fn figure(label: &str, value: &str) -> Markup {
+    html! { div.card { div.label { (label) } div.figure { (value) } } }
+}
+
+/// Something to do, and where to do it.
+fn waiting(label: &str, how_many: i64, address: &str) -> Markup {
+    html! {
+        a.card href=(address) {
+            div.label { (label) }
+            div.figure { (thousands(&how_many.to_string())) @if how_many > 0 { " " (badge("waiting")) } }
+        }
     }
 }
 
@@ -60,24 +129,26 @@ fn processes(nodes: &[Value]) -> Markup {
         section.card {
             h2 { "Processes" }
             @if nodes.is_empty() { p.empty { "None has said anything within the last hour." } } @else {
-                table {
-                    thead { tr { th { "Process" } th { "Version" } th { "Since" } th { "Last heard of" } th.number { "Requests" } th { "" } } }
-                    tbody {
-                        @for node in nodes {
-                            @let faults: i64 = list(node, "samples").iter().map(|sample| count(sample, "faults")).sum();
-                            @let requests: i64 = list(node, "samples").iter().map(|sample| count(sample, "requests")).sum();
-                            tr {
-                                td { (text(node, "name")) }
-                                td { (text(node, "version")) }
-                                td { (moment(node, "startedAt")) }
-                                td { (moment(node, "seenAt")) }
-                                td.number { (thousands(&requests.to_string())) }
-                                td { @if faults == 0 { (badge("ok")) } @else { (badge("failed")) span.sub { (faults) " faults" } } }
-                            }
-                        }
-                    }
-                }
+                div.list { table {
+                    thead { tr { th { "Process" } th { "Version" } th { "Since" } th { "Last heard of" } th.number { "Requests" } th { "State" } } }
+                    tbody { @for node in nodes { (process(node)) } }
+                } }
             }
+        }
+    }
+}
+
+fn process(node: &Value) -> Markup {
+    let sum = |field: &str| list(node, "samples").iter().map(|sample| count(sample, field)).sum::<i64>();
+    let faults = sum("faults");
+    html! {
+        tr {
+            td data-label="Process" { (text(node, "name")) }
+            td data-label="Version" { (text(node, "version")) }
+            td data-label="Since" { (moment(node, "startedAt")) }
+            td data-label="Last heard of" { (moment(node, "seenAt")) }
+            td.number data-label="Requests" { (thousands(&sum("requests").to_string())) }
+            td data-label="State" { @if faults == 0 { (badge("ok")) } @else { (badge("failed")) span.sub { (faults) " faults" } } }
         }
     }
 }

@@ -10,6 +10,7 @@ mod chart;
 mod frame;
 mod handlers;
 mod home;
+mod letters;
 mod lists;
 mod source;
 mod table;
@@ -26,5 +27,9 @@ pub(crate) fn mount(app: &mut web::ServiceConfig) {
         .service(page("/admin/").route(web::get().to(handlers::to_home)))
         .service(page("/admin/sign-in").route(web::get().to(handlers::sign_in)))
         .service(page("/admin/assets/{file}").route(web::get().to(assets::serve)))
+        .service(page("/admin/letters").route(web::get().to(handlers::letters)))
+        .service(page("/admin/letters/{name}").route(web::get().to(handlers::letter)))
+        .service(page("/admin/letters/{name}/shown").route(web::get().to(handlers::letter_shown)))
+        .service(page("/admin/disputes/{id}").route(web::get().to(handlers::dispute)))
         .service(page("/admin/{list}").route(web::get().to(handlers::list)));
 }

@@ -1,8 +1,10 @@
 //! The lists there are: which endpoint each shows, and how.
 
+mod goods;
 mod money;
 mod operation;
 mod people;
+pub(super) mod trade;
 
 use maud::html;
 use serde_json::Value;
@@ -14,14 +16,21 @@ use super::{
 
 /// Sections of the navigation, with the lists below each.
 pub(super) const SECTIONS: [(&str, &[&str]); 3] = [
-    ("Marketplace", &["users", "shops"]),
+    ("Marketplace", &["orders", "disputes", "users", "shops", "products", "events", "reviews"]),
     ("Money", &["withdrawals", "payments"]),
-    ("Operation", &["audit-log"]),
+    ("Operation", &["dead-letters", "webhooks", "letters", "audit-log"]),
 ];
 
 /// The list at `/admin/{name}`.
 pub(super) fn named(name: &str) -> Option<List> {
     Some(match name {
+        "orders" => trade::orders(),
+        "disputes" => trade::disputes(),
+        "products" => goods::products(),
+        "events" => goods::events(),
+        "reviews" => goods::reviews(),
+        "dead-letters" => operation::dead_letters(),
+        "webhooks" => operation::webhooks(),
         "users" => people::users(),
         "shops" => people::shops(),
         "withdrawals" => money::withdrawals(),
@@ -68,6 +77,9 @@ fn id(path: &'static str) -> Column {
 fn choices(known: &[(&'static str, &str)]) -> Vec<(&'static str, String)> {
     known.iter().map(|(value, word)| (*value, (*word).to_owned())).collect()
 }
+
+/// What is asked for before somebody is blocked or something hidden.
+const REASON: &[(&str, &str, bool)] = &[("reason", "Reason, for the audit log", true)];
 
 fn no_actions(_: &Value) -> Vec<Action> {
     Vec::new()

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use serde_json::Value;
 
-use super::{amount, choices, when};
+use super::{REASON, amount, choices, when};
 use crate::{
     admin::accounts::handlers,
     panel::{
@@ -12,9 +12,6 @@ use crate::{
         values::{badge, over, text, thumb},
     },
 };
-
-/// What is asked for before somebody is blocked.
-const REASON: &[(&str, &str, bool)] = &[("reason", "Reason, for the audit log", true)];
 
 pub(super) fn users() -> List {
     List {
