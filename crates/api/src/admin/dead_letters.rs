@@ -73,7 +73,7 @@ struct Retried {
 }
 
 /// `GET /api/admin/dead-letters`: what was tried again and again, and given up.
-async fn list(_: Admin, query: Query, state: State) -> Result<HttpResponse> {
+pub(crate) async fn list(_: Admin, query: Query, state: State) -> Result<HttpResponse> {
     let wanted = Wanted::read(&query, &ORDERS, ())?;
     let found = dead_letters::page(&state.db, &wanted).await?;
     let Page { items: jobs, total, next: next_cursor } = found.map(Into::into);

@@ -221,7 +221,7 @@ pub(super) async fn of_shop(Seller(shop): Seller, query: Query, state: State) ->
 }
 
 /// `GET /api/admin/disputes`: everybody's disputes, the latest first.
-pub(super) async fn all(_: Admin, query: Query, state: State) -> Result<HttpResponse> {
+pub(crate) async fn all(_: Admin, query: Query, state: State) -> Result<HttpResponse> {
     let wanted = Wanted { buyer: id_in(&query, "buyer")?, shop: id_in(&query, "shop")?, ..Wanted::default() };
     list(&state, wanted, &query).await
 }
@@ -254,7 +254,7 @@ pub(super) async fn one(caller: Caller, id: PathId<Case>, state: State) -> Resul
 }
 
 /// `GET /api/admin/dispute/{id}`: one dispute with everything to decide it by.
-pub(super) async fn evidence(_: Admin, id: PathId<Case>, state: State) -> Result<HttpResponse> {
+pub(crate) async fn evidence(_: Admin, id: PathId<Case>, state: State) -> Result<HttpResponse> {
     let case = store::find(&state.db, *id, None).await?.ok_or(wire::NOT_FOUND)?;
     let order = store::order(&state.db, case.order).await?;
     let since = order.as_ref().and_then(|order| order.created_at);

@@ -6,7 +6,7 @@
 //! order's money writes the order, so that of two at once one sees what the other has done. [`hold`] books what is on
 //! hold; `orders/settled.rs` gives money back.
 
-mod handlers;
+pub(crate) mod handlers;
 mod hold;
 mod rules;
 mod store;

@@ -7,7 +7,9 @@ use maud::html;
 
 use super::{
     frame::{self, Begun},
-    home, lists, table,
+    home, letters, lists,
+    source::ask,
+    table,
     values::encoded,
 };
 use crate::{

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// `GET /api/admin/figures`: of whole days in UTC, the last thirty where nobody says.
-pub(super) async fn figures(_: Admin, query: Query, state: State) -> Result<HttpResponse> {
+pub(crate) async fn figures(_: Admin, query: Query, state: State) -> Result<HttpResponse> {
     let (from, to) = (page::moment(&query, "from")?, page::moment(&query, "to")?);
     let days = Days::between(from, to, state.clock.now()).map_err(|why| {
         Error::field(

@@ -5,7 +5,7 @@
 //! alone (`orders_figures`); only what sells best looks at the orders themselves, and may be a minute old where there
 //! are many.
 
-mod handlers;
+pub(crate) mod handlers;
 mod kept;
 mod rules;
 pub(crate) mod store;

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// `GET /api/admin/products`
-pub(super) async fn products(_: Admin, query: Query, state: State) -> Result<HttpResponse> {
+pub(crate) async fn products(_: Admin, query: Query, state: State) -> Result<HttpResponse> {
     list(Kind::Product, &query, &state).await
 }
 
@@ -42,7 +42,7 @@ pub(super) async fn restore_product(admin: Admin, id: PathId<Listing>, state: St
 }
 
 /// `GET /api/admin/events`
-pub(super) async fn events(_: Admin, query: Query, state: State) -> Result<HttpResponse> {
+pub(crate) async fn events(_: Admin, query: Query, state: State) -> Result<HttpResponse> {
     list(Kind::Event, &query, &state).await
 }
 

@@ -3,7 +3,7 @@
 //! What is hidden is shown to its owner alone, who reads why; nobody else finds or buys it. What was ordered before
 //! goes on.
 
-mod handlers;
+pub(crate) mod handlers;
 pub(crate) mod store;
 pub(crate) mod wire;
 

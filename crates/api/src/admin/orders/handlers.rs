@@ -23,7 +23,7 @@ struct Orders {
 }
 
 /// `GET /api/admin/orders`: every order, as its buyer sees it.
-pub(super) async fn list(_: Admin, query: Query, state: State) -> Result<HttpResponse> {
+pub(crate) async fn list(_: Admin, query: Query, state: State) -> Result<HttpResponse> {
     let filter = OrderFilter {
         q: page::search(&query)?,
         status: page::choice(&query, "status", &Status::ALL.map(|status| (status.text(), status)))?,

@@ -1,6 +1,6 @@
 //! Every order of every shop, for administrators to read.
 
-mod handlers;
+pub(crate) mod handlers;
 pub(crate) mod store;
 
 use crate::routes::{Route, get};

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// `GET /api/admin/reviews`
-pub(super) async fn list(_: Admin, query: Query, state: State) -> Result<HttpResponse> {
+pub(crate) async fn list(_: Admin, query: Query, state: State) -> Result<HttpResponse> {
     let stars = |text: &str| text.parse().ok().filter(|stars| (1..=5).contains(stars));
     let filter = ReviewFilter {
         q: page::search(&query)?,

@@ -1,7 +1,7 @@
 //! What buyers say of products: reading it, hiding what must not stand there and showing it again. A review that is
 //! hidden is shown to nobody and does not count for the rating, also when its author writes another in its place.
 
-mod handlers;
+pub(crate) mod handlers;
 pub(crate) mod store;
 mod wire;
 
