@@ -16,7 +16,6 @@ function colour(name) {
 function draw() {
   charts.splice(0).forEach((chart) => chart.destroy());
   const [text, line] = [colour("--quiet"), colour("--line")];
-  const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
   for (const place of document.querySelectorAll("[data-chart]")) {
     const { type, labels, sets, sideways, money } = JSON.parse(place.dataset.chart);
     const canvas = document.createElement("canvas");
@@ -62,7 +61,7 @@ function draw() {
         data: { labels, datasets },
         options: {
           indexAxis: sideways ? "y" : "x",
-          animation: still ? false : { duration: 300 },
+          animation: false,
           maintainAspectRatio: false,
           interaction: { mode: "index", axis: sideways ? "y" : "x", intersect: false },
           plugins: {

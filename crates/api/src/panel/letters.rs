@@ -38,13 +38,10 @@ pub(super) fn one(name: &str) -> Option<Markup> {
                 h2 { "As most people see it" }
                 iframe.letter title="The letter as HTML" src=(format!("/admin/letters/{name}/shown")) sandbox="" {}
             }
-            section.card { h2 { "As text" } pre { (letter.text(Some(UNSUBSCRIBE))) } }
+            section.card { h2 { "As text" } pre { (letter.text(None)) } }
         }
     })
 }
-
-/// Stands where the link of whoever gets it would.
-const UNSUBSCRIBE: &str = "https://shop.example/unsubscribe";
 
 /// The letter as mail programs show it: with its own styles, and nothing else.
 pub(super) fn shown(name: &str) -> Option<HttpResponse> {
@@ -55,6 +52,6 @@ pub(super) fn shown(name: &str) -> Option<HttpResponse> {
             .content_type(header::ContentType::html())
             .insert_header((header::CONTENT_SECURITY_POLICY, POLICY))
             .insert_header((header::X_FRAME_OPTIONS, "SAMEORIGIN"))
-            .body(letter.html(Some(UNSUBSCRIBE))),
+            .body(letter.html(None)),
     )
 }

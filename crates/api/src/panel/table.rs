@@ -185,7 +185,7 @@ pub(super) fn table(this: &Part, rows: &[Value]) -> Markup {
                     @for (row, actions) in rows.iter().zip(&acting) {
                         tr {
                             @for column in &this.columns {
-                                td data-label=(column.title) class=[column.is_number.then_some("number")] { ((column.cell)(row)) }
+                                td data-label=(column.title) class=[column.is_number.then_some("number")] { div { ((column.cell)(row)) } }
                             }
                             @if any { td.acts.bare[actions.is_empty()] { @for action in actions { (action.button()) " " } } }
                         }
