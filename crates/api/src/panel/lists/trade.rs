@@ -59,7 +59,7 @@ fn what(row: &Value) -> Markup {
     let lines = list(row, "cart");
     let Some(first) = lines.first() else { return html! {} };
     let more = lines.len() - 1;
-    let name = format!("{} × {}", text(first, "qty"), text(first, "name"));
+    let name = format!("{} × {}", text(first, "count"), text(first, "name"));
     html! { (name) @if more > 0 { span.sub { "and " (more) " more" } } }
 }
 
