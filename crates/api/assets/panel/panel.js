@@ -97,6 +97,7 @@ function ask(button) {
   const { method, url, title, text, fields, send, danger } = button.dataset;
   for (const verb of ["put", "post", "delete"]) form.removeAttribute(`hx-${verb}`);
   form.setAttribute(`hx-${method}`, url);
+  form.setAttribute("hx-vals", send);
   dialog.querySelector("h2").textContent = title;
   dialog.querySelector("[data-text]").textContent = text ?? "";
   dialog.querySelector(".fault").textContent = "";
@@ -105,11 +106,6 @@ function ask(button) {
   go.classList.toggle("danger", danger !== undefined);
   const place = form.querySelector("[data-fields]");
   place.replaceChildren();
-  for (const [name, value] of Object.entries(JSON.parse(send ?? "{}"))) {
-    const hidden = document.createElement("input");
-    Object.assign(hidden, { type: "hidden", name, value });
-    place.append(hidden);
-  }
   for (const { name, label, needed } of JSON.parse(fields ?? "[]")) {
     const wrap = document.createElement("label");
     const input = document.createElement("input");

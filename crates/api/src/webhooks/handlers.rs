@@ -70,7 +70,7 @@ pub(super) async fn create(
 }
 
 /// `GET /api/webhooks`: the caller's, the latest first.
-pub(super) async fn list(keeper: SellerOrAdmin, state: State) -> Result<HttpResponse> {
+pub(crate) async fn list(keeper: SellerOrAdmin, state: State) -> Result<HttpResponse> {
     let webhooks = store::list(&state.db, keeper).await?.into_iter().map(Into::into).collect();
     Ok(HttpResponse::Ok().json(wire::EndpointList { success: true, webhooks }))
 }

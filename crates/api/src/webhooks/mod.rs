@@ -7,7 +7,7 @@
 
 mod courier;
 mod guard;
-mod handlers;
+pub(crate) mod handlers;
 mod lanes;
 mod rules;
 mod store;
