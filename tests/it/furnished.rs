@@ -154,7 +154,6 @@ pub async fn dead_letter(app: &TestApp) -> String {
         request: None,
         dead: true,
         created_at: plus(now, -DAY),
-        request: None,
     };
     app.db.of::<Outbox>().insert_one(&job).await.unwrap();
     job.id.hex()
