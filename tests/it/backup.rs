@@ -170,7 +170,7 @@ async fn a_backup_taken_under_load_restores_to_books_that_balance_with_all_that_
 
 #[tokio::test]
 async fn what_comes_back_is_the_same_to_the_byte_with_its_indexes() {
-    let app = TestApp::start().await;
+    let mut app = TestApp::start().await;
     let (ann, bob) = (app.buyer("ann").await, app.seller("bob").await);
     let cup = bob.product("cup", "10", 100).await;
     ann.order(&[(&cup, 2)]).await;
@@ -188,6 +188,8 @@ async fn what_comes_back_is_the_same_to_the_byte_with_its_indexes() {
     app.db.raw::<Document>("folded").insert_one(doc! { "_id": "A" }).await.unwrap();
     app.db.database().run_command(doc! { "create": "cheap", "viewOn": "products", "pipeline": [{ "$match": { "discountPrice": { "$lt": 20 } } }] }).await.unwrap();
     app.caught_up().await;
+    // Nobody sends mails meanwhile.
+    app.stop().await;
     let here = Installation::of(&app);
     let to = here.home.join("one");
     here.succeeds(&["backup", utf8(&to)]).await;

@@ -39,6 +39,7 @@ async fn letter(app: &TestApp, to: &str, dead: bool, attempts: i32, due_in: i64)
         dead,
         created_at: plus(now, -7_200_000),
         request: None,
+        trace: None,
     };
     app.db.of::<Outbox>().insert_one(&job).await.unwrap();
     job.id
@@ -119,6 +120,7 @@ async fn what_is_overdue_is_counted_from_when_it_was_due() {
         dead: false,
         created_at: now,
         request: None,
+        trace: None,
     };
     db.of::<Outbox>().insert_many([job(-5_000), job(-90_000), job(1)]).await.unwrap();
     let stands = counts(&db, now).await.unwrap();

@@ -165,6 +165,7 @@ async fn two_nodes_send_every_mail_once() {
             dead: false,
             created_at: now,
             request: None,
+            trace: None,
         })
         .collect();
     app.db.of::<Outbox>().insert_many(jobs).await.unwrap();
@@ -189,6 +190,7 @@ async fn a_job_whose_worker_died_is_taken_over_when_its_lease_ends() {
         dead: false,
         created_at: now,
         request: None,
+        trace: None,
     };
     app.db.of::<Outbox>().insert_one(leased).await.unwrap();
     // The worker is awake and sees to this one, but not to the other.

@@ -283,8 +283,17 @@ async fn refunds_that_were_given_up_are_counted() {
         };
         let (now, id) = (app.clock.now(), Id::new());
         let due_at = plus(now, DAY);
-        let job =
-            Outbox { id, job, due_at, attempts: 12, last_error: None, dead, created_at: now, request: None };
+        let job = Outbox {
+            id,
+            job,
+            due_at,
+            attempts: 12,
+            last_error: None,
+            dead,
+            created_at: now,
+            request: None,
+            trace: None,
+        };
         app.db.of::<Outbox>().insert_one(job).await.unwrap();
     }
     let given_up = root.get(LIST).await.expect(200)["refundsGivenUp"].clone();

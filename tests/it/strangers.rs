@@ -84,6 +84,7 @@ async fn a_refund_waits_for_keys_that_somebody_forgot_to_set() {
         dead: false,
         created_at: now,
         request: None,
+        trace: None,
     };
     app.db.of::<Outbox>().insert_one(&job).await.unwrap();
     let told = doc! { "lastError": { "$regex": "no gateway named elsewhere" }, "attempts": { "$gte": 2 } };

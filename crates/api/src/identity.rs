@@ -22,6 +22,7 @@ use shared::{
     config::{Config, SameSite},
     id::Id,
     model::{Party, Shop, User},
+    traces,
 };
 use tracing::{Instrument as _, Span, error, info_span};
 
@@ -46,6 +47,8 @@ struct RequestMark {
     id: String,
     /// None of what is done later.
     address: Option<ClientAddress>,
+    /// Where its trace goes on, if it is traced.
+    trace: Option<String>,
 }
 
 /// The id of the request that is being handled; empty outside of one.
@@ -59,8 +62,13 @@ pub(crate) fn known_request() -> Option<String> {
 }
 
 /// Does what follows from an earlier request, under its name.
-pub(crate) async fn on_behalf_of<T>(id: String, work: impl Future<Output = T>) -> T {
-    REQUEST.scope(RequestMark { id, address: None }, work).await
+pub(crate) async fn on_behalf_of<T>(id: String, trace: Option<String>, work: impl Future<Output = T>) -> T {
+    REQUEST.scope(RequestMark { id, address: None, trace }, work).await
+}
+
+/// Where the trace of the request that is being handled goes on; none if it is not traced.
+pub(crate) fn known_trace() -> Option<String> {
+    REQUEST.try_with(|request| request.trace.clone()).ok().flatten()
 }
 
 /// The address that it counts for; none outside of one.
@@ -311,12 +319,16 @@ pub async fn conduct(
     let id = measure::request_id(peer, request.headers(), &app.config);
     let method = request.method().clone();
     let span = info_span!("request", id, %method, path = request.path());
+    if let Some(traceparent) = measure::traceparent(peer, request.headers(), &app.config) {
+        traces::go_on(&span, traceparent);
+    }
     let tasks = app.tasks.clone();
     let visit = Visit::begin(Arc::clone(&app.load));
     request.extensions_mut().insert(Rc::clone(&visit));
     let mark = RequestMark {
         id: id.clone(),
         address: Some(ClientAddress::of(peer, request.headers(), &app.config)),
+        trace: traces::traceparent(&span),
     };
     let answered = if app.load.is_full() && !is_operators(request.path()) {
         let busy = Error::from(BUSY.until(Duration::from_secs(2)));
@@ -353,6 +365,7 @@ pub async fn conduct(
         response.headers_mut().insert(header::HeaderName::from_static("x-request-id"), value);
     }
     let answered = Answered::of(&response, &method, begun.elapsed());
+    traces::describe(&span, answered.method, answered.route, answered.status);
     span.in_scope(|| answered.note());
     Ok(response)
 }

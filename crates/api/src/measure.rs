@@ -42,10 +42,21 @@ impl RouteName {
 /// What a request is called in the log, in its answer and in all that follows from it: as a trusted proxy has called it,
 /// or by a new name.
 pub(crate) fn request_id(peer: Option<IpAddr>, headers: &HeaderMap, config: &Config) -> String {
-    let trusted =
-        peer.is_some_and(|peer| config.trusted_proxies.iter().any(|network| network.contains(peer)));
     let given = || headers.get("x-request-id")?.to_str().ok().filter(|id| is_id(id)).map(str::to_owned);
-    trusted.then(given).flatten().unwrap_or_else(|| Id::<()>::new().hex())
+    is_trusted(peer, config).then(given).flatten().unwrap_or_else(|| Id::<()>::new().hex())
+}
+
+/// The trace of which a request is a part, as a trusted proxy says. Others would have everything of theirs traced.
+pub(crate) fn traceparent<'a>(
+    peer: Option<IpAddr>,
+    headers: &'a HeaderMap,
+    config: &Config,
+) -> Option<&'a str> {
+    is_trusted(peer, config).then(|| headers.get("traceparent")?.to_str().ok()).flatten()
+}
+
+fn is_trusted(peer: Option<IpAddr>, config: &Config) -> bool {
+    peer.is_some_and(|peer| config.trusted_proxies.iter().any(|network| network.contains(peer)))
 }
 
 /// What does nothing to a log or to a terminal.

@@ -13,6 +13,7 @@ use shared::{
     id::Id,
     model::{self, Shop, User},
     money::Money,
+    traces,
 };
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -240,6 +241,7 @@ pub(crate) fn entry(job: model::OutboxJob, now: Timestamp) -> model::Outbox {
         dead: false,
         created_at: now,
         request: identity::known_request(),
+        trace: identity::known_trace(),
     }
 }
 
@@ -279,8 +281,13 @@ pub async fn work(app: Arc<App>, quit: CancellationToken) {
             let (id, kind) = (entry.id.hex(), kind(&entry.job));
             let request = entry.request.clone().unwrap_or_default();
             let span = info_span!("job", id, kind, request);
+            traces::name(&span, || format!("job {kind}"));
+            if let Some(trace) = &entry.trace {
+                traces::go_on(&span, trace);
+            }
+            let trace = traces::traceparent(&span);
             // What follows from it follows from the request.
-            identity::on_behalf_of(request, outbox.carry_out(entry)).instrument(span).await;
+            identity::on_behalf_of(request, trace, outbox.carry_out(entry)).instrument(span).await;
         }
     };
     worker::work("the outbox", CONCURRENCY, &outbox.wake, &quit, claim, carry_out).await;

@@ -24,3 +24,4 @@ mod process;
 pub mod tally;
 pub mod telemetry;
 pub mod touched;
+pub mod traces;

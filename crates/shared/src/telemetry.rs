@@ -3,9 +3,14 @@
 use std::{io::IsTerminal as _, sync::OnceLock, time::Duration};
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
-use crate::{config::LogFormat, process};
+use crate::{
+    config::{LogFormat, Traces},
+    process, traces,
+};
 
 /// Upper ends of the buckets of delays, in seconds.
 const DELAYS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
@@ -17,8 +22,13 @@ const UPKEEP: Duration = Duration::from_secs(5);
 
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 
-/// Starts logging to standard error. A second call, as in tests, changes nothing.
-pub fn init_logs(format: LogFormat, filter: &str) {
+/// Starts logging to standard error, and sending traces where somebody collects them. A second call, as in tests,
+/// changes nothing.
+pub fn init_logs(format: LogFormat, filter: &str, traces: Option<&Traces>) {
+    let sent = traces.map(traces::layer).transpose();
+    if let Ok(Some(sent)) = sent {
+        return init_with_traces(format, filter, sent);
+    }
     let builder = tracing_subscriber::fmt()
         .with_env_filter(wanted(filter))
         .with_writer(std::io::stderr)
@@ -28,6 +38,23 @@ pub fn init_logs(format: LogFormat, filter: &str) {
     _ = match format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    if let Err(error) = sent {
+        tracing::error!("traces cannot be sent to OTEL_EXPORTER_OTLP_ENDPOINT: {error:#}");
+    }
+}
+
+/// The same lines, each of the two with a filter of its own.
+fn init_with_traces(format: LogFormat, filter: &str, sent: impl Layer<Registry> + Send + Sync) {
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    let registry = tracing_subscriber::registry().with(sent);
+    _ = match format {
+        LogFormat::Text => registry.with(lines.with_filter(wanted(filter))).try_init(),
+        LogFormat::Json => {
+            registry.with(lines.json().flatten_event(true).with_filter(wanted(filter))).try_init()
+        }
     };
 }
 
@@ -64,8 +91,23 @@ pub fn init_metrics() {
         }
         // Somebody else's recorder stays; ours then renders nothing.
         _ = metrics::set_global_recorder(recorder);
+        count_from_zero();
         handle
     });
+}
+
+/// Counts of what should not happen begin with nothing: only so can an alert tell the first time from no time.
+fn count_from_zero() {
+    for reason in ["full", "address"] {
+        metrics::counter!("http_connections_refused_total", "reason" => reason).absolute(0);
+    }
+    for part in ["head", "body", "answer"] {
+        metrics::counter!("http_requests_too_slow_total", "part" => part).absolute(0);
+    }
+    metrics::counter!("audit_log_lost_total").absolute(0);
+    metrics::counter!("bare_calls_total").absolute(0);
+    metrics::counter!("database_connections_failed_total").absolute(0);
+    metrics::counter!("database_lost_total").absolute(0);
 }
 
 /// The metrics in Prometheus' text format.

@@ -3,7 +3,7 @@
 use std::{io::Write as _, process::ExitCode};
 
 use clap::{Parser, Subcommand};
-use shared::{config::Config, telemetry};
+use shared::{config::Config, telemetry, traces};
 
 use crate::{admin, backup, doctor, health, migrate, outbox, prove, reconcile, run, selftest};
 
@@ -63,7 +63,9 @@ pub fn main() -> ExitCode {
     // Each connection is a file. Where more are not allowed, the doctor says so.
     _ = rlimit::increase_nofile_limit(u64::MAX);
     let cli = Cli::parse();
-    match run(cli.command) {
+    let done = run(cli.command);
+    traces::flush();
+    match done {
         Ok(code) => code,
         Err(error) => {
             // The log may not have been set up yet, and this is for the person who typed the command.
@@ -82,7 +84,8 @@ fn run(command: Option<Command>) -> anyhow::Result<ExitCode> {
     if let Ok(config) = &config {
         // The self-test tells in its table what went wrong; what it kills would fill the log with complaints.
         let quiet = matches!(command, Some(Command::Selftest(_)));
-        telemetry::init_logs(config.log_format, if quiet { "off" } else { &config.log_filter });
+        let filter = if quiet { "off" } else { &config.log_filter };
+        telemetry::init_logs(config.log_format, filter, config.traces.as_ref());
         telemetry::init_metrics();
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;

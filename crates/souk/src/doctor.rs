@@ -14,13 +14,14 @@ use shared::db::Db;
 use crate::{
     banner::say,
     database::{Database, embedded_options},
+    surroundings,
 };
 
 /// A service that has not answered by then does not.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What was found about one thing.
-enum Finding {
+pub(crate) enum Finding {
     Good(String),
     /// Works, but a person should know.
     Doubt(String),
@@ -53,6 +54,7 @@ pub(crate) async fn examine(config: anyhow::Result<Config>) -> anyhow::Result<Ex
     note("settings", settings(&config));
     note("ports", ports(&config).await);
     note("files", vec![files(&config)]);
+    note("disk", surroundings::disks(&config));
     note("database", database(&config).await);
     note("chat bus", vec![bus(&config).await]);
     note("mail", vec![mail(&config).await]);
@@ -140,12 +142,26 @@ fn files(config: &Config) -> Finding {
 
 async fn ports(config: &Config) -> Vec<Finding> {
     let mut found = Vec::new();
-    for (setting, port) in [("PORT", config.port), ("CHAT_PORT", config.chat_port)] {
-        found.push(match TcpListener::bind((config.bind, port)) {
+    let all = [
+        ("PORT", config.bind, config.port),
+        ("CHAT_PORT", config.bind, config.chat_port),
+        ("METRICS_PORT", config.metrics_bind, config.metrics_port),
+    ];
+    for (setting, bind, port) in all {
+        if setting == "METRICS_PORT" && port == 0 {
+            continue;
+        }
+        found.push(match TcpListener::bind((bind, port)) {
             Ok(_) => Good(format!("{setting} {port} is free")),
             Err(_) if is_souk(port).await => Good(format!("{setting} {port} is in use by a running Souk")),
             Err(error) => Bad(format!("{setting} {port} cannot be used: {error}")),
         });
+    }
+    if config.is_production() && !config.metrics_bind.is_loopback() && config.metrics_port != 0 {
+        found.push(Doubt(format!(
+            "METRICS_BIND is {}: whoever reaches that port reads the measurements, so let nobody else",
+            config.metrics_bind
+        )));
     }
     if config.port == config.chat_port && config.port != 0 {
         found.push(Bad("PORT and CHAT_PORT are the same".to_owned()));
@@ -209,7 +225,10 @@ async fn server(db: &Db, name: &str) -> Vec<Finding> {
         Ok(_) => Good("it has change streams".to_owned()),
         Err(error) => Bad(format!("a change stream cannot be opened: {error}")),
     });
+    found.push(surroundings::members(db).await);
+    found.push(surroundings::clocks(db).await);
     found.extend(books(db).await);
+    found.push(surroundings::backup(db).await);
     found.push(letters(db).await);
     found
 }

@@ -17,4 +17,5 @@ mod reconcile;
 mod run;
 mod selftest;
 mod signals;
+mod surroundings;
 mod watching;

@@ -12,7 +12,7 @@ use shared::{
 };
 
 use super::Account;
-use crate::identity::known_request;
+use crate::identity::{known_request, known_trace};
 
 /// Legacy data can hold an address several times. More than these are not tried.
 const MOST_NAMESAKES: i64 = 5;
@@ -84,6 +84,7 @@ pub(crate) async fn register_in(
             dead: false,
             created_at: now,
             request: known_request(),
+            trace: known_trace(),
         };
         db.of::<Outbox>().insert_one(deletion).session(session).await?;
     }

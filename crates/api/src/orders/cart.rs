@@ -129,6 +129,7 @@ pub(crate) async fn price(app: &App, buyer: Id<User>, cart: Cart) -> Result<Mone
         key: Key::default(),
     };
     let (config, now) = (Arc::clone(&app.config), app.clock.now());
-    let placement = Placement { config, wanted, paid: Paid::OnDelivery, memory: None, now, request: None };
+    let placement =
+        Placement { config, wanted, paid: Paid::OnDelivery, memory: None, now, request: None, trace: None };
     commit::price(&app.db, Arc::new(placement)).await
 }

@@ -17,7 +17,7 @@ use super::{cart::WantedLine, wire};
 use crate::{
     error::{Error, Result},
     idempotency::{self, Key, Memory},
-    identity::known_request,
+    identity::{known_request, known_trace},
     payments::{ANONYMOUS, GatewayPayment, GatewayRefusal, PaymentState, claims, store as payments},
     state::App,
 };
@@ -96,6 +96,7 @@ pub(super) async fn place(app: &Arc<App>, wanted: Wanted) -> Result<String> {
         memory,
         now,
         request: known_request(),
+        trace: known_trace(),
     });
     let outcome = app.checkouts.commit(&app.db, Arc::clone(&placement)).await;
     if outcome.is_ok() {
@@ -137,6 +138,8 @@ pub(super) struct Placement {
     pub now: Timestamp,
     /// Which request it is: groups are written outside of any.
     pub request: Option<String>,
+    /// Where its trace goes on.
+    pub trace: Option<String>,
 }
 
 /// How the answers to a buyer's requests without a key of their own begin: they are given again to a

@@ -449,7 +449,7 @@ fn decide(placement: &Placement, snapshot: &mut Snapshot, writes: &mut Writes) -
     }
     let placed = News::OrdersPlaced { orders: orders.iter().map(|order| order.id).collect() };
     let news = news::to_tell(placed, placement.now);
-    writes.news.push(Outbox { request: placement.request.clone(), ..news });
+    writes.news.push(Outbox { request: placement.request.clone(), trace: placement.trace.clone(), ..news });
     writes.orders.extend(orders);
     if let Some(payment) = payment {
         let heard_of = snapshot.payments.insert(payment.id.clone(), true).is_some();

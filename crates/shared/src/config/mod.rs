@@ -118,6 +118,9 @@ pub const NAMES: &[&str] = &[
     "DEMO",
     "METRICS_PORT",
     "METRICS_BIND",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_SERVICE_NAME",
+    "OTEL_TRACES_SAMPLER_ARG",
     "LOG_FORMAT",
     "RUST_LOG",
 ];
@@ -180,6 +183,17 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// Who collects traces.
+#[derive(Clone, Debug)]
+pub struct Traces {
+    /// The collector's address, to which `/v1/traces` is added.
+    pub endpoint: String,
+    /// What this process is called there.
+    pub service: String,
+    /// Of so many of all requests that nobody has decided about before; 1 means all.
+    pub share: f64,
 }
 
 /// `SameSite` of the session cookies.
@@ -450,6 +464,8 @@ pub struct Config {
     pub metrics_port: u16,
     /// Address of that port.
     pub metrics_bind: IpAddr,
+    /// Where traces go, if anywhere.
+    pub traces: Option<Traces>,
     /// How log lines look.
     pub log_format: LogFormat,
     /// Which log lines are written.

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use super::{
     AppEnv, AuthMode, BadSetting, CatalogueLimits, Cloudinary, Config, ConnectionLimits, GatewayLimits,
     LogFormat, Network, Paypal, Rates, RealtimeAdapter, RequestLimits, SameSite, Secret, Shutdown, Smtp,
-    Stripe, without_password,
+    Stripe, Traces, without_password,
 };
 use crate::money::{Money, Percent};
 
@@ -288,6 +288,7 @@ pub(super) fn assemble<F: Fn(&str) -> Option<String>>(read: &mut Reader<F>) -> C
         metrics_bind: read
             .parsed(&["METRICS_BIND"], "an IP address", |v| v.parse().ok())
             .unwrap_or_else(|| [127, 0, 0, 1].into()),
+        traces: traces(read),
         log_format: read
             .parsed(&["LOG_FORMAT"], "text or json", |v| match v {
                 "text" => Some(LogFormat::Text),
@@ -298,6 +299,14 @@ pub(super) fn assemble<F: Fn(&str) -> Option<String>>(read: &mut Reader<F>) -> C
         log_filter: read.opt(&["RUST_LOG"]).unwrap_or_else(|| "info,actix_server=warn".to_owned()),
         home,
     }
+}
+
+fn traces<F: Fn(&str) -> Option<String>>(read: &mut Reader<F>) -> Option<Traces> {
+    let parse = |v: &str| v.parse().ok().filter(|share: &f64| (0.0..=1.0).contains(share));
+    let share = read.parsed(&["OTEL_TRACES_SAMPLER_ARG"], "a share from 0 to 1", parse).unwrap_or(1.0);
+    let service = read.opt(&["OTEL_SERVICE_NAME"]).unwrap_or_else(|| "souk".to_owned());
+    let endpoint = read.parsed(&["OTEL_EXPORTER_OTLP_ENDPOINT"], "an http or https address", parse_url)?;
+    Some(Traces { endpoint, service, share })
 }
 
 fn percent<F: Fn(&str) -> Option<String>>(read: &mut Reader<F>, name: &'static str) -> Percent {

@@ -68,6 +68,9 @@ pub struct Outbox {
     /// The request that it follows from, as the log names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
+    /// Where the trace of that request goes on (`traceparent`), if it is traced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trace: Option<String>,
 }
 
 impl Stored for Outbox {
