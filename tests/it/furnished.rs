@@ -152,6 +152,7 @@ pub async fn dead_letter(app: &TestApp) -> String {
         attempts: 12,
         last_error: Some("nobody answers".to_owned()),
         request: None,
+        trace: None,
         dead: true,
         created_at: plus(now, -DAY),
     };
