@@ -104,6 +104,7 @@ impl Furnished {
             ("6744a0b1c2d3e4f5a6b7c8b4", id(&gold_week)),
             ("6744a0b1c2d3e4f5a6b7c8b5", review),
             ("6744a0b1c2d3e4f5a6b7c8b6", letter),
+            ("unsubscribe_token_of_ann", crate::access::unsubscribe_token(&app, &ann.id.hex())),
             ("pi_3Q", text(&paid["id"])),
         ];
         Self { app, ann, bob, root, _receiver: receiver, ids }

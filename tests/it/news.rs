@@ -202,3 +202,72 @@ async fn news_that_two_workers_pass_on_at_once_is_passed_on_once() {
     outbox_is_empty(&app).await;
     assert_eq!(app.mails().count_about(&ann.email, "Shipping"), 20);
 }
+
+#[tokio::test]
+async fn whoever_wants_no_more_mails_of_a_sort_ends_them_with_one_request() {
+    let app = TestApp::with(&[("LOW_STOCK", "3")]).await;
+    let (ann, bob) = tokio::join!(app.buyer("ann"), app.seller("bob"));
+    let cup = bob.product("cup", "10", 9).await;
+    let order = ann.order(&[(&cup, 1)]).await.remove(0);
+    bob.set_status(id(&order), "Shipping").await;
+    let mail = app.mails().await_mail_about(&ann.email, "Your order: Shipping").await;
+    assert_eq!(mail.header("List-Unsubscribe-Post").as_deref(), Some("List-Unsubscribe=One-Click"));
+    let link = mail.header("List-Unsubscribe").unwrap();
+    let link = link.trim_matches(['<', '>']).to_owned();
+    assert!(mail.text().contains(&link) && link.contains("/api/unsubscribe?token="), "{}", mail.text());
+    let token = link.rsplit('=').next().unwrap().to_owned();
+    let path = format!("/api/unsubscribe?token={token}");
+
+    // To follow the link ends nothing: the page asks. A single request without a session does.
+    let page = app.browser().get(&path).await;
+    page.expect(200);
+    assert!(page.text().contains("<form method=\"post\">"), "{}", page.text());
+    assert!(page.header("content-security-policy").unwrap().contains("form-action 'self'"));
+    assert_eq!(ann.get("/api/user/notifications").await.expect(200)["orderUpdates"], true);
+    for forged in [token.replace("orderUpdates", "lowStock"), token[1..].to_owned(), "x".to_owned()] {
+        app.browser().post(&format!("/api/unsubscribe?token={forged}")).await.refused(404, "unknown_link");
+    }
+    for _ in 0..2 {
+        let one_click =
+            app.browser().post(&path).body("application/x-www-form-urlencoded", "List-Unsubscribe=One-Click");
+        one_click.await.expect(200);
+    }
+    let pressed = app.browser().post(&path).header("Accept", "text/html,*/*").await;
+    assert!(pressed.text().contains("You get no more mails"), "{}", pressed.text());
+    assert_eq!(ann.get("/api/user/notifications").await.expect(200)["orderUpdates"], false);
+
+    // What is not about that still comes.
+    bob.set_status(id(&order), "On the way").await;
+    bob.set_status(id(&order), "Delivered").await;
+    app.mails().await_mail_about(&ann.email, "Your order was delivered").await;
+    outbox_is_empty(&app).await;
+    assert_eq!(app.mails().count_about(&ann.email, "Your order: "), 1);
+    ann.put("/api/user/notifications").json(&json!({ "orderUpdates": true })).await.expect(200);
+    assert_eq!(ann.get("/api/user/notifications").await.expect(200)["orderUpdates"], true);
+
+    // A shop that does without hears nothing, and what it was not told counts as told.
+    let off = json!({ "lowStock": false });
+    assert_eq!(bob.put("/api/shop/notifications").json(&off).await.expect(200)["lowStock"], false);
+    bob.put("/api/shop/notifications").json(&json!({ "lowStock": "no" })).await.expect(400);
+    bob.put("/api/shop/notifications").json(&json!({})).await.refused(400, "invalid_input");
+    ann.order(&[(&cup, 5)]).await;
+    outbox_is_empty(&app).await;
+    assert_eq!(app.mails().count_about(&bob.email, "cup"), 0);
+    assert_eq!(low_told(&app, &cup).await.as_deref(), Some("low"));
+}
+
+#[tokio::test]
+async fn administrators_see_every_letter_before_anybody_gets_it() {
+    let app = TestApp::start().await;
+    let (ann, root) = tokio::join!(app.buyer("ann"), app.admin("root"));
+    let listed = root.get("/api/admin/letters").await.expect(200);
+    let names: Vec<&str> =
+        listed["letters"].as_array().unwrap().iter().map(|letter| letter["name"].as_str().unwrap()).collect();
+    assert!(names.len() > 20 && names.contains(&"dispute-opened"), "{names:?}");
+    for name in names {
+        let letter = root.get(&format!("/api/admin/letters/{name}")).await.expect(200)["letter"].clone();
+        assert!(letter["html"].as_str().unwrap().starts_with("<!doctype html>"), "{letter}");
+    }
+    root.get("/api/admin/letters/nonsense").await.refused(404, "letter_not_found");
+    ann.get("/api/admin/letters").await.expect(403);
+}

@@ -42,6 +42,7 @@ mod docs;
 mod events;
 mod messages;
 mod news;
+mod notifications;
 mod orders;
 mod panel;
 mod payments;

@@ -14,9 +14,10 @@ use crate::{
     error::{Error, Refusal, Result},
     events,
     identity::contain,
+    letters,
     limits::{self, Limit},
     measure::RouteName,
-    messages, operation, orders, payments, products, shops, users, webhooks, withdrawals,
+    messages, notifications, operation, orders, payments, products, shops, users, webhooks, withdrawals,
 };
 
 /// One endpoint: method, URL tail, handler.
@@ -102,7 +103,11 @@ fn all() -> Vec<(&'static str, Vec<Route>)> {
         ("/api/conversation", conversations::routes()),
         ("/api/messages", messages::routes()),
         ("/api/withDraw", withdrawals::routes()),
+        ("/api/user", notifications::user_routes()),
+        ("/api/shop", notifications::shop_routes()),
+        ("/api/unsubscribe", notifications::link_routes()),
         ("/api/dispute", cases::routes()),
+        ("/api/admin", letters::routes()),
         ("/api/admin", cases::admin_routes()),
         ("/api/webhooks", webhooks::routes()),
         ("/api/admin", admin::routes()),

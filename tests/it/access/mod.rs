@@ -3,6 +3,8 @@
 
 mod world;
 
+pub use world::unsubscribe_token;
+
 use std::{
     collections::BTreeSet,
     fmt,

@@ -7,7 +7,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Value, json};
 use sha2::Sha256;
 use shared::{
-    auth::content_digest,
+    auth::{content_digest, keyed_digest},
     clock::{iso, plus},
     id::Id,
     model::{Attention, Payment, Shop},
@@ -81,6 +81,13 @@ impl Case {
             Body::Form(form) => call.form(form()),
         }
     }
+}
+
+/// What a link in a mail to this shopper has for ending mails about orders.
+pub fn unsubscribe_token(app: &TestApp, user: &str) -> String {
+    let secret = app.inside().config.jwt_secret.expose().to_owned();
+    let proof = keyed_digest(&secret, &format!("unsubscribe:{user}:orderUpdates"));
+    format!("{user}-orderUpdates-{proof}")
 }
 
 fn text(value: &Value) -> String {
@@ -427,6 +434,16 @@ impl World {
                 let order = self.refunding(party).await;
                 Case::new(at(&order), Body::Nothing).about(&order)
             }
+            "GET /api/user/notifications" | "GET /api/shop/notifications" | "GET /api/admin/letters" => {
+                plain()
+            }
+            "PUT /api/user/notifications" => Case::json(template, json!({ "orderUpdates": false })),
+            "PUT /api/shop/notifications" => Case::json(template, json!({ "lowStock": false })),
+            "GET /api/unsubscribe" | "POST /api/unsubscribe" => {
+                let token = unsubscribe_token(&self.app, &user);
+                Case::new(format!("{template}?token={token}"), Body::Nothing)
+            }
+            "GET /api/admin/letters/{name}" => Case::new(at("sold-out"), Body::Nothing),
             "POST /api/dispute" => {
                 let (order, _) = self.delivered(party).await;
                 let open =

@@ -5,6 +5,7 @@
 
 mod accounts;
 mod cases;
+mod handlers;
 mod orders;
 mod payments;
 mod samples;
@@ -23,8 +24,14 @@ use std::fmt::Write as _;
 
 use shared::model::OutboxJob;
 
+use crate::routes::{Route, get};
+
 /// More of a subject is cut off: names of people and things may be long.
 const LONGEST_SUBJECT: usize = 150;
+
+pub(crate) fn routes() -> Vec<Route> {
+    vec![get("/letters", handlers::list), get("/letters/{name}", handlers::one)]
+}
 
 /// One letter, to whomever.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,13 +7,16 @@ use shared::{
     config::Config,
     db::Db,
     id::Id,
-    model::{CancelledBy, Case, CaseSide, News, Order, OutboxJob, PaymentInfo, Refund, Stored, Withdrawal},
+    model::{
+        CancelledBy, Case, CaseSide, News, Order, OutboxJob, PaymentInfo, Refund, Status, Stored, Withdrawal,
+    },
     money::Money,
 };
 
 use crate::{
     accounts::Account,
     letters::{self, Cancelled, Fate, Letter, Role},
+    notifications::{self, Sort},
     orders::earnings::shop_of,
 };
 
@@ -25,7 +28,7 @@ pub(super) async fn of(
     news: &News,
 ) -> anyhow::Result<Vec<OutboxJob>> {
     let (currency, frontend) = (config.currency.as_str(), config.frontend_url.as_str());
-    let mut post = Post { db, session, jobs: Vec::new() };
+    let mut post = Post { db, config, session, jobs: Vec::new() };
     match news {
         News::OrdersPlaced { orders } => {
             let filter = doc! { "_id": { "$in": orders } };
@@ -41,7 +44,13 @@ pub(super) async fn of(
         }
         News::OrderMoved { order, to } => {
             if let Some(order) = post.find(*order).await? {
-                post.to_buyer(&order, letters::moved(&order, *to, frontend)).await?;
+                let letter = letters::moved(&order, *to, frontend);
+                match &order.user {
+                    Some(buyer) if *to != Status::Delivered => {
+                        post.mail_if_wanted(buyer.id, Sort::OrderUpdates, letter).await?;
+                    }
+                    _ => post.mail_buyer(&order, letter).await?,
+                }
             }
         }
         News::OrderCancelled { order, by } => {
@@ -57,7 +66,7 @@ pub(super) async fn of(
         }
         News::RefundGranted { order, number } | News::RefundRefused { order, number } => {
             if let Some((order, refund)) = post.refund(*order, *number).await? {
-                post.to_buyer(&order, letters::refund_decided(&order, &refund, currency, frontend)).await?;
+                post.mail_buyer(&order, letters::refund_decided(&order, &refund, currency, frontend)).await?;
             }
         }
         News::WithdrawalAsked { withdrawal } => {
@@ -80,12 +89,13 @@ pub(super) async fn of(
             let listings = db.listings(*kind);
             let found = listings.find_one(doc! { "_id": *listing }).session(&mut *post.session).await?;
             if let Some(listing) = found {
-                post.to(listing.shop_id, letters::low_stock(&listing, left, frontend)).await?;
+                let letter = letters::low_stock(&listing, left, frontend);
+                post.mail_if_wanted(listing.shop_id, Sort::LowStock, letter).await?;
             }
         }
         News::CaseOpened { case } => {
             if let Some(case) = post.find::<Case>(*case).await? {
-                post.to_both(&case, |to| letters::case_opened(&case, to, currency)).await?;
+                post.mail_both(&case, |to| letters::case_opened(&case, to, currency)).await?;
             }
         }
         News::CaseMessage { case, message } => {
@@ -101,7 +111,7 @@ pub(super) async fn of(
         }
         News::CaseClosed { case } => {
             if let Some(case) = post.find::<Case>(*case).await? {
-                post.to_both(&case, |to| letters::case_closed(&case, to, currency)).await?;
+                post.mail_both(&case, |to| letters::case_closed(&case, to, currency)).await?;
             }
         }
         News::Unknown => anyhow::bail!("this version does not know what has happened"),
@@ -112,6 +122,7 @@ pub(super) async fn of(
 /// What goes out.
 struct Post<'p> {
     db: &'p Db,
+    config: &'p Config,
     session: &'p mut ClientSession,
     jobs: Vec<OutboxJob>,
 }
@@ -137,22 +148,33 @@ impl Post<'_> {
 
     /// Nobody is told where there is no account any more, or an old one without an address.
     async fn to<A: Account>(&mut self, id: Id<A>, letter: Letter) -> mongodb::error::Result<()> {
-        let account = self.find(id).await?;
-        let to = account.map(|account: A| account.email().trim().to_owned()).unwrap_or_default();
-        if !to.is_empty() {
-            self.jobs.push(letter.mail_to(to, None));
-        }
+        let addressee = notifications::addressee(self.db, self.session, A::KIND, id.oid()).await?;
+        self.jobs.extend(addressee.map(|(to, _)| letter.mail_to(to, None)));
         Ok(())
     }
 
-    async fn to_buyer(&mut self, order: &Order, letter: Letter) -> mongodb::error::Result<()> {
+    /// The same of a letter that people can do without.
+    async fn mail_if_wanted<A: Account>(
+        &mut self,
+        id: Id<A>,
+        sort: Sort,
+        letter: Letter,
+    ) -> mongodb::error::Result<()> {
+        let addressee = notifications::addressee(self.db, self.session, A::KIND, id.oid()).await?;
+        let wanting = addressee.filter(|(_, account)| notifications::is_wanted(account, sort));
+        let end = notifications::link(self.config, id.oid(), sort);
+        self.jobs.extend(wanting.map(|(to, _)| letter.mail_to(to, Some(end))));
+        Ok(())
+    }
+
+    async fn mail_buyer(&mut self, order: &Order, letter: Letter) -> mongodb::error::Result<()> {
         match &order.user {
             Some(buyer) => self.to(buyer.id, letter).await,
             None => Ok(()),
         }
     }
 
-    async fn to_both(
+    async fn mail_both(
         &mut self,
         case: &Case,
         letter: impl Fn(CaseSide) -> Letter,
@@ -174,7 +196,7 @@ impl Post<'_> {
             CancelledBy::Unpaid => letters::expired(order),
             _ => letters::cancelled(order, how, Role::Buyer, frontend),
         };
-        self.to_buyer(order, letter).await?;
+        self.mail_buyer(order, letter).await?;
         self.to(shop_of(order), letters::cancelled(order, how, Role::Shop, frontend)).await
     }
 }
