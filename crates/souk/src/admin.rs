@@ -39,15 +39,17 @@ fn password() -> anyhow::Result<String> {
     let stdin = std::io::stdin();
     let mut line = String::new();
     if stdin.is_terminal() {
-        print!("Password: ");
-        std::io::stdout().flush()?;
+        let mut terminal = std::io::stdout();
+        write!(terminal, "Password: ")?;
+        terminal.flush()?;
         let usual = tcgetattr(&stdin)?;
         let mut silent = usual.clone();
         silent.local_modes.remove(LocalModes::ECHO);
         tcsetattr(&stdin, OptionalActions::Flush, &silent)?;
         let read = stdin.read_line(&mut line);
         tcsetattr(&stdin, OptionalActions::Flush, &usual)?;
-        println!();
+        // The line that was not shown.
+        writeln!(terminal)?;
         read?;
     } else {
         stdin.read_line(&mut line)?;

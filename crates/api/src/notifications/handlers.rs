@@ -71,11 +71,7 @@ pub(super) async fn ask(query: Query, state: State) -> Result<HttpResponse> {
 }
 
 /// `POST /api/unsubscribe`: ends the sort of mails that the link was in.
-pub(super) async fn unsubscribe(
-    query: Query,
-    request: HttpRequest,
-    state: State,
-) -> Result<HttpResponse> {
+pub(super) async fn unsubscribe(query: Query, request: HttpRequest, state: State) -> Result<HttpResponse> {
     let Token { account, sort } = read(&query, &state)?;
     // Whose account is gone gets no mails either.
     store::set(&state.db, account, sort, false).await?;

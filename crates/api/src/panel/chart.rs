@@ -43,12 +43,8 @@ pub(super) fn chart(title: &str, shape: Shape, labels: &[String], sets: &[Set]) 
     let drawn: Vec<Value> = sets
         .iter()
         .map(|set| {
-            let mut drawn = json!({ "label": set.label, "values": set.values, "tone": set.tone });
-            if set.is_beside {
-                drawn["type"] = "line".into();
-                drawn["axis"] = "y1".into();
-            }
-            drawn
+            let (own, axis) = if set.is_beside { (Some("line"), Some("y1")) } else { (None, None) };
+            json!({ "label": set.label, "values": set.values, "tone": set.tone, "type": own, "axis": axis })
         })
         .collect();
     let money: Vec<&str> = sets.iter().filter(|set| set.is_money).map(|set| set.label).collect();

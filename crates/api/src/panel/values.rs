@@ -54,7 +54,7 @@ fn decimals(text: &str) -> String {
 pub(super) fn thousands(whole: &str) -> String {
     let mut grouped = String::new();
     for (place, digit) in whole.chars().enumerate() {
-        if place > 0 && (whole.len() - place) % 3 == 0 {
+        if place > 0 && (whole.len() - place).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);

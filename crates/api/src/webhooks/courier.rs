@@ -240,7 +240,8 @@ mod tests {
 
     fn webhooks(reach: Reach, names: &Arc<Changing>) -> Webhooks {
         rustls::crypto::ring::default_provider().install_default().ok();
-        Webhooks::looking_up(reach, Arc::clone(names) as Arc<dyn Names>).unwrap()
+        let names: Arc<dyn Names> = Arc::<Changing>::clone(names);
+        Webhooks::looking_up(reach, names).unwrap()
     }
 
     fn endpoint(url: String) -> WebhookEndpoint {

@@ -194,8 +194,11 @@ fn answer(endpoint: Option<WebhookEndpoint>, secret: Option<String>) -> Result<H
     Ok(HttpResponse::Ok().json(wire::EndpointOne { success: true, webhook, secret }))
 }
 
+/// The shop whose it is, or the administrator who has made it for all.
+type Scope = (Option<Id<Shop>>, Option<Id<User>>);
+
 /// Whose a new one is: the shop's where there is a shop, unless the administrator says that it is for all.
-fn scope(keeper: SellerOrAdmin, wanted: Option<&str>) -> Result<(Option<Id<Shop>>, Option<Id<User>>)> {
+fn scope(keeper: SellerOrAdmin, wanted: Option<&str>) -> Result<Scope> {
     match (wanted, keeper.shop, keeper.admin) {
         (Some("shop") | None, Some(shop), _) => Ok((Some(shop), None)),
         (Some("platform") | None, _, Some(admin)) => Ok((None, Some(admin))),
