@@ -11,6 +11,8 @@ use shared::{
 };
 use tests::{Buyer, TestApp};
 
+use crate::database_away::is_full;
+
 const FIGURES: &str = "/api/admin/figures";
 const DAY: i64 = 86_400_000;
 
@@ -131,8 +133,7 @@ async fn plant(app: &TestApp, count: usize) {
 /// With `SOUK_TRIAL=full` of 100,000 orders, and how long each takes is told.
 #[tokio::test]
 async fn many_orders_are_counted_and_listed_fast() {
-    let full = std::env::var("SOUK_TRIAL").is_ok_and(|trial| trial == "full");
-    let count = if full { 100_000 } else { 2_000 };
+    let count = if is_full() { 100_000 } else { 2_000 };
     let app = TestApp::start().await;
     let root = app.admin("root").await;
     plant(&app, count).await;

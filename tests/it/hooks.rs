@@ -600,8 +600,8 @@ async fn webhooks_for_all_shops_are_the_administrators_together() {
         listed.as_array().unwrap().iter().map(id).collect::<Vec<_>>()
     };
     let (platform, shop) = ((of_all.id.clone(), json!("platform")), (of_bob.id.clone(), json!("shop")));
-    assert_eq!(list(&other).await, [platform.clone()]);
-    assert_eq!(list(&bob).await, [shop.clone()]);
+    assert_eq!(list(&other).await, std::slice::from_ref(&platform));
+    assert_eq!(list(&bob).await, std::slice::from_ref(&shop));
     other.get(&of_all.at("")).await.expect(200);
     other.get(&of_bob.at("")).await.refused(404, "webhook_not_found");
     bob.get(&of_all.at("")).await.refused(404, "webhook_not_found");
