@@ -281,10 +281,11 @@ pub async fn work(app: Arc<App>, quit: CancellationToken) {
             let (id, kind) = (entry.id.hex(), kind(&entry.job));
             let request = entry.request.clone().unwrap_or_default();
             let span = info_span!("job", id, kind, request);
-            traces::name(&span, || format!("job {kind}"));
             if let Some(trace) = &entry.trace {
                 traces::go_on(&span, trace);
             }
+            // Last of all: to name a span begins it, and then it is too late for it to go on with another.
+            traces::name(&span, || format!("job {kind}"));
             let trace = traces::traceparent(&span);
             // What follows from it follows from the request.
             identity::on_behalf_of(request, trace, outbox.carry_out(entry)).instrument(span).await;

@@ -22,7 +22,11 @@ use opentelemetry_sdk::{
 };
 use tracing::{Level, Span, Subscriber};
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
-use tracing_subscriber::{Layer, filter::Targets, registry::LookupSpan};
+use tracing_subscriber::{
+    Layer,
+    filter::{FilterExt as _, Targets, filter_fn},
+    registry::LookupSpan,
+};
 
 use crate::config::Traces;
 
@@ -52,7 +56,9 @@ where
     let tracer = provider.tracer("souk");
     _ = PROVIDER.set(provider);
     let ours = ["api", "realtime", "shared", "souk"].map(|name| (name, Level::INFO));
-    Ok(tracing_opentelemetry::layer().with_tracer(tracer).with_filter(Targets::new().with_targets(ours)))
+    // Lines of the log stay here: in development the mails' links are among them.
+    let ours = Targets::new().with_targets(ours).and(filter_fn(|of| of.is_span()));
+    Ok(tracing_opentelemetry::layer().with_tracer(tracer).with_filter(ours))
 }
 
 /// Sends what waits, at the end of the process.
