@@ -9,7 +9,12 @@ use bson::{Bson, Document, RawDocumentBuf, doc};
 use futures_util::TryStreamExt as _;
 use mongodb::options::{Collation, Hint};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use shared::{clock::Timestamp, db::Db, lenient, migrate::email_collation};
+use shared::{
+    clock::Timestamp,
+    db::Db,
+    lenient,
+    migrate::{email_collation, everybodys},
+};
 
 use crate::{
     error::{Error, Result},
@@ -46,6 +51,12 @@ impl Order {
         } else {
             doc! { self.by: direction, "_id": direction }
         }
+    }
+
+    /// What lets an index be used that is for lists of everybody's alone: where it were there for owners' lists too,
+    /// the database might read them along it, past everything that is not theirs.
+    fn everybody(self) -> Option<Document> {
+        (self.by == "createdAt").then(everybodys)
     }
 
     /// Names are in an order that takes no notice of capitals.
@@ -169,10 +180,10 @@ pub(crate) async fn page<T: DeserializeOwned, F>(
     };
     let read = async {
         let behind = wanted.after.as_ref().map(|cursor| cursor.behind(order));
-        let filter = match behind {
-            Some(behind) => doc! { "$and": [fitting.clone(), behind] },
-            None => fitting.clone(),
-        };
+        let mut conditions = vec![fitting.clone()];
+        conditions.extend(behind);
+        conditions.extend(order.everybody());
+        let filter = doc! { "$and": conditions };
         let mut find = documents.find(filter).sort(order.keys()).limit(wanted.limit + 1).projection(shown);
         if let Some(collation) = order.collation() {
             find = find.collation(collation);

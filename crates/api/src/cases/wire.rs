@@ -45,10 +45,10 @@ pub(super) struct Decision {
     pub note: Option<String>,
 }
 
-/// An amount as text, if there is one: an empty field is a mistake, and does not mean all that there is.
+/// An amount as text, if there is one: an empty field, or null in it, is a mistake, and does not mean all that there is.
 fn stated<'de, D: Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {
     Ok(match Option::<Value>::deserialize(d)? {
-        None | Some(Value::Null) => None,
+        None | Some(Value::Null) => Some(String::new()),
         Some(Value::String(text)) => Some(text),
         Some(other) => Some(other.to_string()),
     })

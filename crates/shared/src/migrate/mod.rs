@@ -11,7 +11,7 @@ mod indexes;
 mod orphans;
 mod supplies;
 
-pub use indexes::email_collation;
+pub use indexes::{email_collation, everybodys};
 pub use orphans::end_orphans;
 
 use crate::{clock::Clock, db::Db};
