@@ -40,6 +40,12 @@ pub async fn webhooks_are_delivered(app: &TestApp) {
     }
 }
 
+/// Waits until nothing but refunds is left to do.
+pub async fn letters_are_out(app: &TestApp) {
+    let others = doc! { "job.kind": { "$ne": "refund" } };
+    until(app, "letters do not go out", others, 0).await;
+}
+
 /// Waits until everything has been carried out but what is only due much later, such as the deletion of
 /// pictures that nobody may ever use.
 pub async fn nothing_is_due(app: &TestApp) {

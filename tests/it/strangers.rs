@@ -58,7 +58,7 @@ async fn a_refund_outlives_an_outage_of_days() {
     stripe.misbehave("", Fault::Status(503), usize::MAX);
     ann.put(&format!("/api/order/cancel-order/{}", id(&placed))).await.expect(200);
     // The letters have gone out: time passes faster from here on than they could be sent.
-    crate::mail::nothing_is_due(&app).await;
+    crate::mail::letters_are_out(&app).await;
     until(&app, "it is not tried on", doc! { "job.kind": "refund", "attempts": { "$gte": 30 } }).await;
     assert_eq!(app.db.raw::<Document>("outbox").count_documents(doc! { "dead": true }).await.unwrap(), 0);
     stripe.behave();
