@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use bson::{Document, doc};
+use futures_util::TryStreamExt as _;
 use serde_json::{Value, json};
 use shared::{
     clock::{Timestamp, iso, plus},
@@ -153,5 +154,30 @@ async fn many_orders_are_counted_and_listed_fast() {
             assert!(counted.as_u64().unwrap() * 6 >= count as u64, "{path}: {counted}");
         }
         println!("{count} orders, {path}: {fastest} ms");
+    }
+}
+
+#[tokio::test]
+async fn everybodys_orders_are_read_along_an_index_in_their_order() {
+    let app = TestApp::start().await;
+    let (root, ann, bob) = tokio::join!(app.admin("root"), app.buyer("ann"), app.seller("bob"));
+    let cup = bob.product("cup", "10", 50).await;
+    for count in 1..5 {
+        ann.order(&[(&cup, count)]).await;
+    }
+    let (database, profile) = (app.db.database(), app.db.raw::<Document>("system.profile"));
+    database.run_command(doc! { "profile": 2, "filter": { "ns": { "$ne": "" } } }).await.unwrap();
+    let first = root.get("/api/admin/orders?limit=2").await.expect(200);
+    let path = format!("/api/admin/orders?limit=2&cursor={}", first["nextCursor"].as_str().unwrap());
+    root.get(&path).await.expect(200);
+    root.get("/api/admin/orders?limit=2&sort=oldest").await.expect(200);
+    database.run_command(doc! { "profile": 0 }).await.unwrap();
+    let asked = doc! { "ns": format!("{}.orders", database.name()), "command.limit": 3 };
+    let reads: Vec<Document> = profile.find(asked).await.unwrap().try_collect().await.unwrap();
+    assert_eq!(reads.len(), 3);
+    for read in reads {
+        let plan = read.get_str("planSummary").unwrap();
+        assert!(plan.starts_with("IXSCAN { createdAt: -1, _id: -1 }"), "{read}");
+        assert!(!read.contains_key("hasSortStage"), "{read}");
     }
 }
