@@ -31,6 +31,7 @@ function draw() {
       borderColor: colour(tone),
       borderWidth: (own ?? type) === "line" ? 2 : 0,
       borderRadius: 4,
+      maxBarThickness: 36,
       pointRadius: 0,
       pointHitRadius: 12,
       tension: 0.25,
