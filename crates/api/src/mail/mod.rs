@@ -127,9 +127,8 @@ mod tests {
         ] {
             assert!(text.contains(line), "{text}");
         }
-        assert!(
-            text.contains("@localhost>\r\n") && text.contains("Date: ") && text.ends_with("Hello,\r\nworld")
-        );
+        assert!(text.contains("@localhost>\r\n") && text.contains("Date: "), "{text}");
+        assert!(text.trim_end().ends_with("\r\n\r\nHello,\r\nworld"), "{text}");
     }
 
     #[test]
